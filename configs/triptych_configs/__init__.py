@@ -1,0 +1,1 @@
+"""Packaged configurations, opened by name."""

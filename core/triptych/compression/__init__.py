@@ -1,0 +1,1 @@
+"""What a model costs: measured variants and the ledger that compares them."""

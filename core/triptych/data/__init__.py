@@ -1,0 +1,1 @@
+"""Examples: where they come from, how media are decoded, how they are split and checked. No torch on this floor."""

@@ -1,0 +1,1 @@
+"""Encoders: one file per family; each turns raw values of one modality into vectors."""

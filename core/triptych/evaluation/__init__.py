@@ -1,0 +1,1 @@
+"""Judging a model: metrics with intervals, calibration, scope, modality subsets, classical rivals."""

@@ -1,0 +1,1 @@
+"""Fusions: one file each; the vectors of the present modalities become one."""

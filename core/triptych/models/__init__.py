@@ -1,0 +1,1 @@
+"""The multimodal model: encoders, fusion and head in one module; building, saving, loading."""

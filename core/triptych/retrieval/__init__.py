@@ -1,0 +1,1 @@
+"""Vector search: FAISS over ids, vectors and metadata."""

@@ -1,0 +1,1 @@
+"""Answering: sessions that run a model of a bundle."""

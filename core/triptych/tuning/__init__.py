@@ -1,0 +1,1 @@
+"""Fine-tuning: one file per strategy, and the training loop they share."""

@@ -1,0 +1,89 @@
+"""What a domain application is. Subclass `Vertical`, name the class in a `VerticalSpec`, and the suite does the rest.
+
+A vertical says what its data looks like, which labels exist, what goes into the index, and how a prediction with
+its neighbours becomes a business answer. Everything else (data, training, calibration, bundle, serving) is the core's.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+from triptych.config import Section
+from triptych.types import Document, Modality, Prediction, Sample, Task
+
+if TYPE_CHECKING:
+    from triptych.predictor import AnswerContext
+
+
+class Request(BaseModel):
+    """What a user sends: any subset of the three modalities. `image` and `audio` are a path or the file's bytes."""
+
+    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
+    text: str | None = None
+    image: Path | bytes | None = None
+    audio: Path | bytes | None = None
+
+
+class Evidence(BaseModel):
+    """Something an answer rests on: a document or a past example, with its similarity."""
+
+    id: str
+    kind: str  # "document", "example", or the vertical's own
+    title: str = ""
+    text: str = ""
+    score: float
+
+
+class Response(BaseModel):
+    """What every vertical answers at least; a vertical's own response adds its fields."""
+
+    answer: str
+    confidence: float
+    evidence: list[Evidence] = []
+    attribution: dict[Modality, float] = {}  # how much each modality weighed, summing to one
+    variant: str = ""  # which model answered
+    milliseconds: float = 0.0
+
+
+RequestT = TypeVar("RequestT", bound=Request)
+ResponseT = TypeVar("ResponseT", bound=Response)
+
+
+class Vertical(ABC, Generic[RequestT, ResponseT]):
+    """A domain application. One instance serves many threads: keep no state of requests on it."""
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    version: ClassVar[str] = "1"
+    request_type: type[RequestT]
+    response_type: type[ResponseT]
+    settings_type: ClassVar[type[Section]] = Section  # checks the `[vertical]` section of the config
+
+    @abstractmethod
+    def task(self, settings: Any) -> Task:
+        """What is learnt; `settings` is an instance of `settings_type`."""
+
+    @abstractmethod
+    def sample_data(self, directory: Path) -> Path:
+        """Put the embedded sample data at `directory` (or return where it already lies): a path for `data.path`."""
+
+    @abstractmethod
+    def answer(self, request: RequestT, prediction: Prediction, context: AnswerContext) -> ResponseT:
+        """The business answer. `context` is a `triptych.predictor.AnswerContext`."""
+
+    def enrich(self, sample: Sample, settings: Any) -> Sample:
+        """What is read out of media before encoding (OCR, speech); the same in training and in service."""
+        return sample
+
+    def documents(self, settings: Any, data: Path) -> Sequence[Document]:
+        """What goes into the index beside the training examples, such as a knowledge base."""
+        return ()
+
+    def sample_request(self) -> RequestT | None:
+        """A request that shows the vertical at its best, for the suggested next command."""
+        return None

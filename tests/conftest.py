@@ -1,0 +1,28 @@
+"""Fixtures that every test may use."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+
+@pytest.fixture(autouse=True)
+def triptych_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Each test has its own home for bundles and state."""
+    home = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("TRIPTYCH_HOME", str(home))
+    return home
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder with real data and weights; the test is skipped where it is absent."""
+    folder = Path(os.environ.get("TRIPTYCH_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
+    if not folder.exists():
+        pytest.skip(f"{folder} is absent; set TRIPTYCH_DATA to the folder with the benchmark data")
+    return folder
