@@ -19,7 +19,18 @@ from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 RESULTS = Path(__file__).resolve().parent / "results"
-PACKAGES = ("torch", "transformers", "sentence-transformers", "timm", "peft", "accelerate", "faiss-gpu", "faiss-cpu", "scikit-learn", "numpy")
+PACKAGES = (
+    "torch",
+    "transformers",
+    "sentence-transformers",
+    "timm",
+    "peft",
+    "accelerate",
+    "faiss-gpu",
+    "faiss-cpu",
+    "scikit-learn",
+    "numpy",
+)
 
 
 def data_folder(*needed: str) -> Path:
@@ -61,11 +72,19 @@ def machine(seed: int | None = None) -> dict[str, Any]:
             continue
     cpu = platform.processor() or platform.machine()
     if Path("/proc/cpuinfo").exists():
-        models = [line.split(":", 1)[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+        models = [
+            line.split(":", 1)[1].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if line.startswith("model name")
+        ]
         cpu = models[0] if models else cpu
     git = ["git", "-C", str(REPOSITORY)]
-    commit = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
-    dirty = subprocess.run([*git, "status", "--porcelain", "--untracked-files=no"], capture_output=True, text=True, check=False).stdout.strip()
+    commit = subprocess.run(
+        [*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
+    ).stdout.strip()
+    dirty = subprocess.run(
+        [*git, "status", "--porcelain", "--untracked-files=no"], capture_output=True, text=True, check=False
+    ).stdout.strip()
     return {
         "date": datetime.date.today().isoformat(),
         "cpu": cpu,
@@ -90,7 +109,14 @@ def markdown(rows: Sequence[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def save(name: str, title: str, tables: dict[str, Sequence[dict[str, Any]]], *, seed: int | None = None, notes: Sequence[str] = ()) -> None:
+def save(
+    name: str,
+    title: str,
+    tables: dict[str, Sequence[dict[str, Any]]],
+    *,
+    seed: int | None = None,
+    notes: Sequence[str] = (),
+) -> None:
     """Print the tables and write `results/NAME.md` and `results/NAME.json`."""
     where = machine(seed)
     text = [f"# {title}", ""]
@@ -102,5 +128,8 @@ def save(name: str, title: str, tables: dict[str, Sequence[dict[str, Any]]], *, 
              + f"; seed {seed}; commit {where['commit']}; `{where['command']}`.", ""]  # fmt: skip
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{name}.md").write_text("\n".join(text), encoding="utf-8")
-    (RESULTS / f"{name}.json").write_text(json.dumps({"title": title, "machine": where, "tables": tables, "notes": list(notes)}, indent=1) + "\n", encoding="utf-8")
+    (RESULTS / f"{name}.json").write_text(
+        json.dumps({"title": title, "machine": where, "tables": tables, "notes": list(notes)}, indent=1) + "\n",
+        encoding="utf-8",
+    )
     print("\n".join(text))

@@ -82,6 +82,6 @@ class RefusedError(TriptychError):
 
 
 class MissingError(TriptychError):
-    """This machine lacks something: weights, a package, disk space or memory; says how to get it."""
+    """The machine lacks something: weights, a package, disk space or memory; says how to get it."""
 
     exit_code = 6

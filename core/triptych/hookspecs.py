@@ -44,7 +44,7 @@ def triptych_parts() -> Iterable[Part]:  # type: ignore[empty-body]
 def triptych_verticals() -> Iterable[VerticalSpec]:  # type: ignore[empty-body]
     """Offer domain applications. Called once, when plugins are loaded.
 
-        return [VerticalSpec("florist", "my_plugin.florist:Florist", "Answers questions about flowers.")]
+    return [VerticalSpec("florist", "my_plugin.florist:Florist", "Answers questions about flowers.")]
     """
 
 
@@ -52,7 +52,7 @@ def triptych_verticals() -> Iterable[VerticalSpec]:  # type: ignore[empty-body]
 def triptych_commands() -> Iterable[CommandSpec]:  # type: ignore[empty-body]
     """Add commands to `triptych`; each target is a `click.Command` or a `click.Group`. Called once.
 
-        return [CommandSpec("florist", "my_plugin.commands:florist", "Tend the florist's catalogue.")]
+    return [CommandSpec("florist", "my_plugin.commands:florist", "Tend the florist's catalogue.")]
     """
 
 

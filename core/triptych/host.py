@@ -1,0 +1,221 @@
+"""The host: finds plugins, isolates their failures, looks parts and verticals up by name."""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+from triptych import builtin, hookspecs
+from triptych.errors import PluginError, RefusedError, UnknownNameError
+from triptych.types import CommandSpec, Part, VerticalSpec
+
+if TYPE_CHECKING:
+    from triptych.vertical import Request, Response, Vertical
+
+ENTRY_POINT_GROUP = "triptych"
+BUILTIN = "triptych"
+_LISTS: dict[str, type] = {"triptych_parts": Part, "triptych_verticals": VerticalSpec, "triptych_commands": CommandSpec}
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class PluginInfo:
+    """One plugin as `triptych plugins` lists it; `error` says why it is not in use, None where it is."""
+
+    name: str
+    version: str
+    parts: tuple[Part, ...] = ()
+    verticals: tuple[VerticalSpec, ...] = ()
+    commands: tuple[CommandSpec, ...] = ()
+    hooks: tuple[str, ...] = ()
+    error: str | None = None
+
+
+class Host:
+    """All plugins of a process. `plugins` (name to module or object) come on top of the installed ones.
+
+    A plugin that cannot be imported, misspells a hook or returns the wrong records is listed with its reason and
+    left out; the rest goes on. A name that two plugins claim cannot be used until one of them is gone.
+    """
+
+    def __init__(self, plugins: Mapping[str, object] | None = None, *, installed: bool = True) -> None:
+        self._manager = pluggy.PluginManager("triptych")
+        self._manager.add_hookspecs(hookspecs)
+        self._infos: list[PluginInfo] = []
+        self._claims: dict[tuple[str, str], list[tuple[str, Any]]] = {}
+        self._add(BUILTIN, _version_of("triptych"), lambda: builtin)
+        if installed:
+            entry_points = importlib.metadata.entry_points(group=ENTRY_POINT_GROUP)
+            for point in sorted(entry_points, key=lambda point: point.name):
+                self._add(point.name, point.dist.version if point.dist else "unknown", point.load)
+        for name, plugin in (plugins or {}).items():
+            self._add(name, "in memory", functools.partial(_same, plugin))
+
+    def plugins(self) -> list[PluginInfo]:
+        """Every plugin that was found, working or not."""
+        return list(self._infos)
+
+    def parts(self, kind: str | None = None) -> list[Part]:
+        """All parts, or those of one kind, in the order of their names."""
+        found = [p for info in self._infos for p in info.parts if kind in (None, p.kind)]
+        return sorted(found, key=lambda part: (part.kind, part.name))
+
+    def verticals(self) -> list[VerticalSpec]:
+        """All domain applications, in the order of their names."""
+        return sorted((v for info in self._infos for v in info.verticals), key=lambda spec: spec.name)
+
+    def commands(self) -> list[CommandSpec]:
+        """The commands that plugins add, in the order of their names."""
+        return sorted((c for info in self._infos for c in info.commands), key=lambda spec: spec.name)
+
+    def part(self, kind: str, name: str) -> Part:
+        """A part by its name. Raises `UnknownNameError`, or `PluginError` where two plugins claim the name."""
+        found = self._claimed(kind, name)
+        if found is None:
+            raise UnknownNameError(kind, name, [p.name for p in self.parts(kind)])
+        part: Part = found
+        return part
+
+    def load_part(self, kind: str, name: str) -> Any:
+        """The class behind a part. Raises `PluginError` when its code cannot be imported."""
+        part = self.part(kind, name)
+        return self._load(kind, name, part)
+
+    def load_family(self, kind: str, name: str) -> tuple[Any, str]:
+        """For names of the form "family:model": the class and the model behind the colon.
+
+        The full name wins over the family: "compact:text" is a part of its own, "timm:resnet18" is not.
+        """
+        family, _, model = name.partition(":")
+        if self._claimed(kind, name) is not None:
+            return self.load_part(kind, name), ""
+        if self._claimed(kind, family) is not None:
+            return self.load_part(kind, family), model
+        raise UnknownNameError(kind, name, [p.name for p in self.parts(kind)])
+
+    def vertical(self, name: str) -> Vertical[Any, Any]:
+        """A new instance of a domain application. Raises `UnknownNameError` or `PluginError`."""
+        spec = self._claimed("vertical", name)
+        if spec is None:
+            raise UnknownNameError("vertical", name, [v.name for v in self.verticals()])
+        loaded: Vertical[Any, Any] = self._load("vertical", name, spec)()
+        return loaded
+
+    def before_answer(self, vertical: str, request: Request) -> Request:
+        """The request as the plugins leave it. Raises `RefusedError` where one of them refuses or fails."""
+        for implementation in self._manager.hook.triptych_before_answer.get_hookimpls():
+            try:
+                request = _call(implementation, vertical=vertical, request=request) or request
+            except RefusedError as error:
+                error.plugin = error.plugin or implementation.plugin_name
+                raise
+            except Exception as error:
+                reason = f"the request was refused, for the plugin {implementation.plugin_name!r} failed: {error!r}"
+                raise RefusedError(reason, plugin=implementation.plugin_name) from error
+        return request
+
+    def after_answer(self, vertical: str, request: Request, response: Response) -> Response:
+        """The response as the plugins leave it; one that fails is logged and passed over."""
+        for implementation in self._manager.hook.triptych_after_answer.get_hookimpls():
+            try:
+                response = _call(implementation, vertical=vertical, request=request, response=response) or response
+            except Exception:
+                log.exception("plugin %r failed after an answer; the answer stands", implementation.plugin_name)
+        return response
+
+    def _add(self, name: str, version: str, load: Any) -> None:
+        try:
+            plugin = load()
+            self._manager.register(plugin, name=name)
+        except Exception as error:  # whatever a plugin does at import is its own failure
+            self._infos.append(PluginInfo(name, version, error=f"{type(error).__name__}: {error}"))
+            return
+        try:
+            records = self._collect(name)
+        except Exception as error:
+            self._manager.unregister(name=name)
+            self._infos.append(PluginInfo(name, version, error=f"{type(error).__name__}: {error}"))
+            return
+        for kind, record in _claims(records):
+            self._claims.setdefault((kind, record.name), []).append((name, record))
+        hooks = tuple(sorted(caller.name for caller in self._manager.get_hookcallers(plugin) or ()))
+        self._infos.append(
+            PluginInfo(
+                name,
+                version,
+                parts=tuple(records["triptych_parts"]),
+                verticals=tuple(records["triptych_verticals"]),
+                commands=tuple(records["triptych_commands"]),
+                hooks=hooks,
+            )
+        )
+
+    def _collect(self, name: str) -> dict[str, list[Any]]:
+        """What one plugin offers. Raises whatever is wrong with it."""
+        plugin = self._manager.get_plugin(name)
+        for caller in self._manager.get_hookcallers(plugin) or ():
+            if not caller.has_spec():
+                raise UnknownNameError("hook", caller.name, [h for h in vars(hookspecs) if h.startswith("triptych_")])
+        records: dict[str, list[Any]] = {}
+        for hook, record_type in _LISTS.items():
+            records[hook] = []
+            for implementation in getattr(self._manager.hook, hook).get_hookimpls():
+                if implementation.plugin_name == name:
+                    records[hook] += _checked(hook, record_type, implementation.function())
+        return records
+
+    def _claimed(self, kind: str, name: str) -> Any:
+        claims = self._claims.get((kind, name), [])
+        if len(claims) > 1:
+            plugins = [plugin for plugin, _ in claims]
+            raise PluginError(plugins[-1], f"the {kind} {name!r} is claimed by {' and '.join(plugins)}; remove one")
+        return claims[0][1] if claims else None
+
+    def _load(self, kind: str, name: str, record: Part | VerticalSpec) -> Any:
+        plugin = self._claims[kind, name][0][0]
+        try:
+            return Part(kind, name, record.target, record.summary).load()
+        except Exception as error:
+            raise PluginError(plugin, f"the {kind} {name!r} ({record.target}) cannot be imported: {error}") from error
+
+
+@functools.lru_cache(maxsize=1)
+def default_host() -> Host:
+    """The host with the installed plugins, found once per process."""
+    return Host()
+
+
+def _claims(records: dict[str, list[Any]]) -> Iterable[tuple[str, Any]]:
+    yield from ((part.kind, part) for part in records["triptych_parts"])
+    yield from (("vertical", spec) for spec in records["triptych_verticals"])
+    yield from (("command", spec) for spec in records["triptych_commands"])
+
+
+def _checked(hook: str, record_type: type, values: Iterable[Any]) -> list[Any]:
+    records = list(values)
+    for record in records:
+        if not isinstance(record, record_type):
+            raise TypeError(f"{hook} must return {record_type.__name__} records, got {record!r}")
+    return records
+
+
+def _call(implementation: Any, **arguments: Any) -> Any:
+    return implementation.function(*(arguments[name] for name in implementation.argnames))
+
+
+def _same(plugin: object) -> object:
+    return plugin
+
+
+def _version_of(distribution: str) -> str:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"

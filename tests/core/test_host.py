@@ -1,0 +1,158 @@
+"""The host: plugins are found, checked, isolated and looked up by name."""
+
+from __future__ import annotations
+
+import types
+from typing import Any
+
+import pytest
+
+from triptych.errors import PluginError, RefusedError, UnknownNameError
+from triptych.hookspecs import hookimpl
+from triptych.host import Host
+from triptych.types import CommandSpec, Part, VerticalSpec
+from triptych.vertical import Request, Response
+
+
+def plugin(**hooks: Any) -> types.SimpleNamespace:
+    return types.SimpleNamespace(**{name: hookimpl(function) for name, function in hooks.items()})
+
+
+def offering(*parts: Part) -> types.SimpleNamespace:
+    return plugin(triptych_parts=lambda: list(parts))
+
+
+def info_of(host: Host, name: str):
+    return next(info for info in host.plugins() if info.name == name)
+
+
+def test_the_core_offers_its_own_parts_through_the_same_hook():
+    host = Host(installed=False)
+    assert [info.name for info in host.plugins()] == ["triptych"]
+    assert "gated" in [part.name for part in host.parts("fusion")]
+
+
+def test_every_part_of_the_core_resolves():
+    host = Host(installed=False)
+    for part in host.parts():
+        assert isinstance(part.load(), type), part
+
+
+def test_the_installed_customer_service_is_found():
+    assert "customer-service" in [spec.name for spec in Host().verticals()]
+
+
+def test_a_part_is_found_by_name_and_loaded_when_used():
+    host = Host({"mine": offering(Part("fusion", "mine", "collections:OrderedDict", "."))}, installed=False)
+    import collections
+
+    assert host.load_part("fusion", "mine") is collections.OrderedDict
+
+
+def test_an_unknown_name_lists_the_known_ones_and_the_nearest():
+    with pytest.raises(UnknownNameError, match=r"Did you mean 'gated'\?") as caught:
+        Host(installed=False).part("fusion", "gatd")
+    assert "attention" in caught.value.known
+
+
+def test_a_full_name_wins_over_its_family():
+    host = Host(
+        {"mine": offering(Part("encoder", "a", "builtins:int", "."), Part("encoder", "a:b", "builtins:str", "."))},
+        installed=False,
+    )
+    assert host.load_family("encoder", "a:b") == (str, "")
+    assert host.load_family("encoder", "a:other") == (int, "other")
+
+
+def test_a_name_claimed_twice_is_an_error_that_names_both_plugins():
+    one = offering(Part("fusion", "mine", "builtins:int", "."))
+    two = offering(Part("fusion", "mine", "builtins:str", "."), Part("fusion", "fine", "builtins:str", "."))
+    host = Host({"one": one, "two": two}, installed=False)
+    with pytest.raises(PluginError, match="one and two"):
+        host.load_part("fusion", "mine")
+    assert host.load_part("fusion", "fine") is str
+
+
+def test_a_misspelt_hook_is_reported_with_the_right_spelling():
+    host = Host({"wrong": plugin(triptych_verticls=lambda: [])}, installed=False)
+    assert "triptych_verticals" in str(info_of(host, "wrong").error)
+
+
+def test_a_plugin_that_raises_is_listed_and_the_rest_goes_on():
+    def explode():
+        raise RuntimeError("no licence")
+
+    host = Host(
+        {"broken": plugin(triptych_parts=explode), "fine": offering(Part("fusion", "fine", "builtins:str", "."))},
+        installed=False,
+    )
+    assert info_of(host, "broken").error == "RuntimeError: no licence"
+    assert host.load_part("fusion", "fine") is str
+
+
+def test_records_of_the_wrong_type_are_refused():
+    host = Host({"wrong": plugin(triptych_parts=lambda: ["gated"])}, installed=False)
+    assert "Part records" in str(info_of(host, "wrong").error)
+
+
+def test_code_that_cannot_be_imported_is_reported_with_the_plugin():
+    host = Host({"mine": offering(Part("fusion", "gone", "no_such_module:Gone", "."))}, installed=False)
+    with pytest.raises(PluginError, match="'mine'.*no_such_module"):
+        host.load_part("fusion", "gone")
+
+
+def test_commands_and_verticals_are_listed_by_name():
+    host = Host(
+        {
+            "mine": plugin(
+                triptych_commands=lambda: [CommandSpec("florist", "x:y", "Flowers.")],
+                triptych_verticals=lambda: [VerticalSpec("florist", "x:z", "Flowers.")],
+            )
+        },
+        installed=False,
+    )
+    assert [c.name for c in host.commands()] == ["florist"]
+    assert [v.name for v in host.verticals()] == ["florist"]
+    assert info_of(host, "mine").hooks == ("triptych_commands", "triptych_verticals")
+
+
+def test_requests_pass_through_every_plugin():
+    def upper(vertical, request):
+        return request.model_copy(update={"text": request.text.upper()})
+
+    host = Host({"upper": plugin(triptych_before_answer=upper)}, installed=False)
+    assert host.before_answer("any", Request(text="hello")).text == "HELLO"
+
+
+def test_a_guardrail_refuses():
+    def refuse(request):
+        raise RefusedError("no card numbers, please")
+
+    host = Host({"guard": plugin(triptych_before_answer=refuse)}, installed=False)
+    with pytest.raises(RefusedError, match="no card numbers") as caught:
+        host.before_answer("any", Request(text="4111"))
+    assert caught.value.plugin == "guard"
+
+
+def test_a_guardrail_that_fails_refuses_as_well():
+    def fail(request):
+        raise ValueError("out of order")
+
+    host = Host({"guard": plugin(triptych_before_answer=fail)}, installed=False)
+    with pytest.raises(RefusedError, match="out of order"):
+        host.before_answer("any", Request(text="hello"))
+
+
+def test_an_annotation_that_fails_leaves_the_answer(caplog):
+    def fail(vertical, request, response):
+        raise ValueError("out of order")
+
+    def annotate(response):
+        return response.model_copy(update={"answer": response.answer + "!"})
+
+    host = Host(
+        {"bad": plugin(triptych_after_answer=fail), "good": plugin(triptych_after_answer=annotate)}, installed=False
+    )
+    response = host.after_answer("any", Request(text="hello"), Response(answer="hi", confidence=1.0))
+    assert response.answer == "hi!"
+    assert "out of order" in caplog.text
