@@ -1,0 +1,43 @@
+"""Where bundles live on this machine, and finding one by name."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import platformdirs
+
+from triptych.bundle.files import CURRENT
+from triptych.errors import BundleError
+
+
+def bundles_home() -> Path:
+    """The folder with one bundle for each vertical: `bundles` in $TRIPTYCH_HOME or in the user's data folder."""
+    home = os.environ.get("TRIPTYCH_HOME") or platformdirs.user_data_dir("triptych", appauthor=False)
+    return Path(home).expanduser() / "bundles"
+
+
+def bundle_names() -> list[str]:
+    """The names that `resolve_bundle` finds in `bundles_home()`."""
+    home = bundles_home()
+    return sorted(p.name for p in home.iterdir() if (p / CURRENT).is_file()) if home.is_dir() else []
+
+
+def resolve_bundle(path_or_name: str | Path) -> Path:
+    """The path of a bundle: the path given, where it exists, otherwise the bundle of the vertical with that name.
+
+    Raises `BundleError` that lists the names that exist and the command that builds one.
+    """
+    path = Path(path_or_name).expanduser()
+    if path.exists():
+        return path
+    name = str(path_or_name)
+    known = bundle_names()
+    if name in known:
+        return bundles_home() / name
+    listed = f"bundles by name: {', '.join(known)}" if known else f"no bundles in {bundles_home()} yet"
+    if len(path.parts) > 1:
+        raise BundleError(
+            f"there is no bundle at {path} ({listed}). `triptych run VERTICAL --output {path}` builds one"
+        )
+    raise BundleError(f"there is no bundle {name!r} ({listed}). `triptych run {name}` builds one")
