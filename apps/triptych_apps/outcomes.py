@@ -1,0 +1,166 @@
+"""What `--json` prints. `docs/schemas/` is generated from these models; their fields are a promise.
+
+`triptych ask --json` prints the vertical's own response, which is `triptych.vertical.Response` or more.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Outcome(BaseModel):
+    """Base of all: unknown fields are errors, so that nothing is printed that is not documented."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class SkippedRowOutcome(Outcome):
+    """A row of the data that could not be used."""
+
+    file: str
+    row: int | None = Field(description="Counted from 1; null where the problem is not of one row.")
+    reason: str
+
+
+class RunOutcome(Outcome):
+    """`triptych run --json` and `triptych train --json`."""
+
+    bundle: str = Field(description="The directory to give to `ask`, `evaluate`, `info` or `triptych.load`.")
+    metrics: dict[str, Any] = Field(
+        description="Metrics of the splits `validation` and `test`, and counts of the data."
+    )
+    chosen: str = Field(description="The name of the variant in the ledger that the bundle answers with.")
+    ledger: dict[str, Any] = Field(description="Quality and cost of every variant, and of the classical rival.")
+    seconds: float = Field(description="Wall-clock time of the build.")
+    warnings: list[str] = Field(description="Skipped rows, encoders that were replaced, and whatever else to know.")
+
+
+class EvaluateOutcome(Outcome):
+    """`triptych evaluate --json`."""
+
+    bundle: str
+    vertical: str
+    data: str
+    metrics: dict[str, Any]
+    skipped: list[SkippedRowOutcome]
+    seconds: float
+
+
+class InfoOutcome(Outcome):
+    """`triptych info --json`."""
+
+    bundle: str = Field(description="The directory of the version that answers.")
+    vertical: str
+    vertical_version: str
+    created: str = Field(description="ISO 8601, UTC.")
+    triptych_version: str
+    versions: dict[str, str] = Field(description="Packages that the bundle was built with.")
+    size_mb: float
+    files: int
+    data: dict[str, Any]
+    training: dict[str, Any] = Field(default={}, description="How it was fine-tuned, and on which device.")
+    metrics: dict[str, Any]
+    ledger: dict[str, Any]
+    licences: list[dict[str, Any]]
+    config: dict[str, Any]
+
+
+class NamedOutcome(Outcome):
+    """Something that a plugin offers."""
+
+    kind: str = Field(description='"vertical", "command", or the kind of a part, as "encoder".')
+    name: str
+    target: str = Field(description='Where its code is: "module:Name".')
+    summary: str
+
+
+class PluginOutcome(Outcome):
+    """One plugin; with an `error` it is not in use."""
+
+    name: str
+    version: str
+    offers: list[NamedOutcome]
+    hooks: list[str]
+    error: str | None
+
+
+class PluginsOutcome(Outcome):
+    """`triptych plugins --json`."""
+
+    plugins: list[PluginOutcome]
+    problems: list[str] = Field(description="Names that cannot be used, for two plugins claim them.")
+
+
+class PackageOutcome(Outcome):
+    """A package that triptych needs or can use."""
+
+    name: str
+    version: str | None = Field(description="null where it is not installed.")
+    wanted: str = Field(description="The versions that triptych was made for; empty for any.")
+    extra: str | None = Field(description="The extra that brings it; null for a dependency of triptych itself.")
+    ok: bool
+
+
+class FoundOutcome(Outcome):
+    """Weights or a reader, and whether they can be used here."""
+
+    name: str
+    status: Literal["ok", "absent", "unusable"]
+    detail: str
+
+
+class DiskOutcome(Outcome):
+    """Free space where the bundles go."""
+
+    path: str
+    free_mb: float
+
+
+class DoctorOutcome(Outcome):
+    """`triptych doctor --json`."""
+
+    triptych: str
+    python: str
+    platform: str
+    home: str
+    cores: int
+    memory_mb: float
+    devices: list[str]
+    disk: DiskOutcome
+    packages: list[PackageOutcome]
+    weights: list[FoundOutcome]
+    readers: list[FoundOutcome]
+    problems: list[str] = Field(description="What keeps triptych from working here; empty means all is well.")
+
+
+class RollbackOutcome(Outcome):
+    """`triptych rollback --json`."""
+
+    bundle: str = Field(description="The version that answers from now on.")
+
+
+class ErrorDetail(Outcome):
+    """What went wrong."""
+
+    type: str
+    message: str
+    exit_code: int
+
+
+class ErrorOutcome(Outcome):
+    """What any command prints with `--json` when it fails."""
+
+    error: ErrorDetail
+
+
+SCHEMAS: dict[str, type[BaseModel]] = {
+    "run": RunOutcome,
+    "evaluate": EvaluateOutcome,
+    "info": InfoOutcome,
+    "plugins": PluginsOutcome,
+    "doctor": DoctorOutcome,
+    "rollback": RollbackOutcome,
+    "error": ErrorOutcome,
+}
