@@ -86,13 +86,15 @@ def compose(
     vertical: str, *, data: str | None, config: str | None, overrides: tuple[str, ...], device: str | None
 ) -> Config:
     """All layers of the configuration; `--data` and `--device` are the topmost."""
-    from triptych.config import load_config, packaged_config
+    from triptych.config import load_config
+    from triptych.host import default_host
 
     topmost = list(overrides)
     for key, value in (("data.path", data), ("device", device)):
         if value is not None:  # quoted, or a file called 7 would be a number
             topmost.append(f"{key}={json.dumps(value, ensure_ascii=False)}")
-    return load_config(packaged_config(vertical), file=config, overrides=topmost, environment=os.environ)
+    base = default_host().vertical(vertical).defaults()
+    return load_config(base, file=config, overrides=topmost, environment=os.environ)
 
 
 def _print_json(result: RunResult) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
-from triptych.config import Section
+from triptych.config import Section, packaged_config
 from triptych.types import Document, Modality, Prediction, Sample, Task
 
 if TYPE_CHECKING:
@@ -63,6 +63,14 @@ class Vertical(ABC, Generic[RequestT, ResponseT]):
     request_type: type[RequestT]
     response_type: type[ResponseT]
     settings_type: ClassVar[type[Section]] = Section  # checks the `[vertical]` section of the config
+
+    def defaults(self) -> dict[str, Any]:
+        """The config to start from, as nested dictionaries; here the packaged one of this name, where there is one.
+
+        A plugin of your own returns its encoders and whatever else it wants otherwise than the core, for instance
+        `{"encoders": {"text": {"use": "sentence:all-MiniLM-L6-v2"}}}`, or reads a TOML file of its package.
+        """
+        return packaged_config(self.name)
 
     @abstractmethod
     def task(self, settings: Any) -> Task:
