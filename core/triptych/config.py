@@ -31,11 +31,11 @@ class Section(BaseModel):
 class Columns(Section):
     """Which column of the data carries what. None means: the data has no such column."""
 
-    id: str | None = None
-    text: str | None = "text"
-    image: str | None = "image"
-    audio: str | None = "audio"
-    target: str | None = "label"
+    id: str | None = None  # an id for each row; without it, rows are numbered
+    text: str | None = "text"  # the words
+    image: str | None = "image"  # path of a picture, relative to the data
+    audio: str | None = "audio"  # path of a sound, relative to the data
+    target: str | None = "label"  # what is learnt
     group: str | None = None  # samples of one group (a customer, a speaker) never stand in two splits
     time: str | None = None  # ISO 8601 or a number; for split = "time"
     split: str | None = None  # a column that already says train, validation or test
@@ -47,17 +47,17 @@ class DataConfig(Section):
     """Where the examples are and how they are split."""
 
     path: str | None = None  # file, folder or `hub:NAME`; None: the vertical's embedded sample
-    validation_path: str | None = None
-    test_path: str | None = None
-    format: Literal["auto", "csv", "tsv", "jsonl", "parquet", "folder", "hub"] = "auto"
+    validation_path: str | None = None  # a file for validation, instead of a share of the rest
+    test_path: str | None = None  # a file for the test, instead of a share of the rest
+    format: Literal["auto", "csv", "tsv", "jsonl", "parquet", "folder", "hub"] = "auto"  # auto: by the name
     columns: Columns = Columns()
     on_error: Literal["skip", "fail"] = "skip"  # what to do with a row that cannot be read
     max_skipped: Annotated[float, Field(ge=0, le=1)] = 0.2  # more than this share of bad rows is fatal all the same
-    split: Literal["stratified", "group", "time"] = "stratified"
-    validation: Annotated[float, Field(gt=0, lt=0.9)] = 0.15
-    test: Annotated[float, Field(gt=0, lt=0.9)] = 0.2
-    max_image_pixels: Annotated[int, Field(gt=0)] = 40_000_000
-    max_audio_seconds: Annotated[float, Field(gt=0)] = 120.0
+    split: Literal["stratified", "group", "time"] = "stratified"  # by label, by columns.group, or the newest last
+    validation: Annotated[float, Field(gt=0, lt=0.9)] = 0.15  # share of the rows
+    test: Annotated[float, Field(gt=0, lt=0.9)] = 0.2  # share of the rows
+    max_image_pixels: Annotated[int, Field(gt=0)] = 40_000_000  # a larger picture is a row that cannot be read
+    max_audio_seconds: Annotated[float, Field(gt=0)] = 120.0  # a longer sound is cut
 
 
 class PartConfig(BaseModel):
@@ -76,38 +76,38 @@ class TrainingConfig(Section):
     """How the model is fine-tuned."""
 
     strategy: str = "frozen"  # zero-shot, frozen, lora, full, or one of a plugin's
-    epochs: Annotated[int, Field(ge=1)] = 40
-    batch_size: Annotated[int, Field(ge=1)] = 32
+    epochs: Annotated[int, Field(ge=1)] = 40  # at most; see patience
+    batch_size: Annotated[int, Field(ge=1)] = 32  # samples in a step
     learning_rate: Annotated[float, Field(gt=0)] = 1e-4  # of the encoders
     head_learning_rate: Annotated[float, Field(gt=0)] = 2e-3  # of fusion and head
-    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01  # AdamW's
     warmup: Annotated[float, Field(ge=0, lt=1)] = 0.1  # share of all steps
-    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    modality_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.3
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1  # keeps probabilities from extremes
+    modality_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.3  # chance that a modality is hidden in training
     frozen_layers: Annotated[int, Field(ge=0)] = 2  # lowest transformer layers that stay as they are (full, lora)
     patience: Annotated[int, Field(ge=1)] = 8  # epochs without gain on validation before it stops
-    lora_rank: Annotated[int, Field(ge=1)] = 16
+    lora_rank: Annotated[int, Field(ge=1)] = 16  # width of the adapters (lora)
     checkpoint_every: Annotated[int, Field(ge=1)] = 1  # epochs
-    tensorboard: bool = False
+    tensorboard: bool = False  # write event files for TensorBoard
 
 
 class RetrievalConfig(Section):
     """The index in the bundle."""
 
-    metric: Literal["cosine", "dot", "l2"] = "cosine"
+    metric: Literal["cosine", "dot", "l2"] = "cosine"  # how vectors are compared
     flat_below: Annotated[int, Field(ge=0)] = 100_000  # exact search below this many vectors, IVF above
-    neighbours: Annotated[int, Field(ge=1)] = 5
+    neighbours: Annotated[int, Field(ge=1)] = 5  # how many decide whether a request is in scope
 
 
 class Config(Section):
     """All settings of a run. `vertical` belongs to the vertical, which checks it with its own model."""
 
-    seed: int = 42
-    device: str = "auto"
-    encoders: dict[Modality, PartConfig] = Field(default_factory=dict)
-    fusion: PartConfig = PartConfig(use="gated")
-    fusion_dim: Annotated[int, Field(ge=8)] = 256
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    seed: int = 42  # of splits, initial weights and batches
+    device: str = "auto"  # auto, cpu, cuda, cuda:N or mps
+    encoders: dict[Modality, PartConfig] = Field(default_factory=dict)  # one for each modality to be understood
+    fusion: PartConfig = PartConfig(use="gated")  # how the modalities become one vector
+    fusion_dim: Annotated[int, Field(ge=8)] = 256  # its length
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1  # in fusion and head
     data: DataConfig = DataConfig()
     training: TrainingConfig = TrainingConfig()
     retrieval: RetrievalConfig = RetrievalConfig()
