@@ -9,14 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from triptych.encoders.base import Batch, Encoder
-from triptych.errors import BundleError, DataError
-from triptych.fusion.base import Fusion
-from triptych.models.heads import Head, build_head
+from triptych.errors import DataError
+from triptych.fusion.base import Fusion, hide_absent
+from triptych.models.heads import Head
 from triptych.types import MODALITIES, Modality, Sample
+
+CONFIG, WEIGHTS, ASSETS = "config.json", "model.safetensors", "assets"  # what `MultimodalModel.save` writes
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,7 +57,9 @@ class ModelBatch:
 
     def to(self, device: torch.device) -> ModelBatch:
         """The same batch on another device."""
-        parts = {m: (rows.to(device), {k: v.to(device) for k, v in batch.items()}) for m, (rows, batch) in self.parts.items()}
+        parts = {
+            m: (rows.to(device), {k: v.to(device) for k, v in batch.items()}) for m, (rows, batch) in self.parts.items()
+        }
         return ModelBatch(parts, self.mask.to(device))
 
 
@@ -77,7 +81,9 @@ class MultimodalModel(nn.Module):
 
     temperatures: Tensor
 
-    def __init__(self, encoders: Mapping[Modality, Encoder], fusion: Fusion | None, head: Head, *, dropout: float = 0.1) -> None:
+    def __init__(
+        self, encoders: Mapping[Modality, Encoder], fusion: Fusion | None, head: Head, *, dropout: float = 0.1
+    ) -> None:
         super().__init__()
         if (fusion is None) != (len(encoders) == 1):
             raise ValueError("a fusion is needed for two or more modalities, and only then")
@@ -90,7 +96,10 @@ class MultimodalModel(nn.Module):
         if fusion is not None:
             for m in self.modalities:
                 self.projections[m] = nn.Sequential(
-                    nn.LayerNorm(encoders[m].dim), nn.Linear(encoders[m].dim, fusion.dim), nn.GELU(), nn.Dropout(dropout)
+                    nn.LayerNorm(encoders[m].dim),
+                    nn.Linear(encoders[m].dim, fusion.dim),
+                    nn.GELU(),
+                    nn.Dropout(dropout),
                 )
         # one calibration temperature for each pattern of present modalities (evaluation.calibration sets them)
         self.register_buffer("temperatures", torch.ones(2 ** len(self.modalities)))
@@ -154,14 +163,17 @@ class MultimodalModel(nn.Module):
         return self.fuse(Features(vectors, batch.mask if keep is None else batch.mask & keep))
 
     def fuse(self, features: Features) -> ModelOutput:
-        """Encoder vectors to logits, embedding and attribution."""
+        """Encoder vectors to logits, embedding and attribution. What stands for an absent part changes nothing."""
         if self.fusion is None:
             embedding = features.vectors[self.modalities[0]]
             return ModelOutput(self.head(embedding), embedding, features.mask.float())
-        projected = torch.stack([self.projections[m](features.vectors[m]) for m in self.modalities], dim=1)
-        # [batch, modalities, dim]; zeroed where absent, so that nothing of the placeholder can leak
-        projected = projected * features.mask.unsqueeze(-1)
-        embedding, weights = self.fusion(projected, features.mask)
+        projected = []
+        for column, m in enumerate(self.modalities):
+            present = features.mask[:, column].unsqueeze(1)
+            projected.append(self.projections[m](features.vectors[m].masked_fill(~present, 0.0)))
+        # [batch, modalities, dim]; a projection makes something of zeros, so absent parts are zeroed once more
+        stacked = hide_absent(torch.stack(projected, dim=1), features.mask)
+        embedding, weights = self.fusion(stacked, features.mask)
         return ModelOutput(self.head(embedding), embedding, weights)
 
     def pattern(self, mask: Tensor) -> Tensor:
@@ -175,21 +187,25 @@ class MultimodalModel(nn.Module):
         return self.head.probabilities(output.logits / self.temperatures[self.pattern(mask)].unsqueeze(1))
 
     def save(self, directory: Path) -> None:
-        """Write `config.json`, `model.safetensors` and the encoders' assets into an existing directory."""
+        """Write the config, all weights and the encoders' assets into an existing directory.
+
+        `triptych.models.build.load_model` reads them back.
+        """
         config: dict[str, Any] = {
-            "encoders": {m: {"use": self.encoder(m).name, "settings": self.encoder(m).settings} for m in self.modalities},
-            "fusion": None if self.fusion is None else {"use": self.fusion_name, "dim": self.fusion.dim, "options": self.fusion_options},
+            "encoders": {m: _describe(self.encoder(m)) for m in self.modalities},
+            "fusion": None if self.fusion is None else {"use": self.fusion.name, "options": self.fusion.options},
             "head": self.head.settings,
             "dim": self.dim,
             "dropout": self.dropout,
         }
-        (directory / "config.json").write_text(json.dumps(config, indent=1, ensure_ascii=False), encoding="utf-8")
-        save_file({k: v.detach().cpu().contiguous() for k, v in self.state_dict().items()}, directory / "model.safetensors")
+        (directory / CONFIG).write_text(json.dumps(config, indent=1, ensure_ascii=False), encoding="utf-8")
+        # cloned, because safetensors refuses tensors that share memory (tied weights)
+        save_file({k: v.detach().cpu().clone() for k, v in self.state_dict().items()}, directory / WEIGHTS)
         for m in self.modalities:
-            assets = directory / "assets" / m
+            assets = directory / ASSETS / m
             assets.mkdir(parents=True, exist_ok=True)
             self.encoder(m).save_assets(assets)
 
-    # The name and options the fusion was built with; `build_model` and `load_model` set them.
-    fusion_name: str = ""
-    fusion_options: dict[str, Any] = {}  # noqa: RUF012 - replaced, never edited
+
+def _describe(encoder: Encoder) -> dict[str, Any]:
+    return {"use": encoder.name, "settings": encoder.settings}
