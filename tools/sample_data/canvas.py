@@ -37,6 +37,12 @@ def money(rng: random.Random) -> str:
     return f"{rng.randint(9, 189)}.{rng.choice(('90', '95', '50', '00'))}"
 
 
+def priced(rng: random.Random, most: int) -> tuple[list[tuple[str, str]], str]:
+    """One to `most` articles with their prices, and the total."""
+    rows = [(item, money(rng)) for item in rng.sample(ITEMS, rng.randint(1, most))]
+    return rows, f"{sum(float(price) for _, price in rows):.2f}"
+
+
 def order_number(rng: random.Random) -> str:
     """An order number of the shop."""
     return f"MW-{rng.randint(10000, 99999)}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from canvas import GREEN, GREY, ITEMS, RED, Screen, date, font, money, order_number, photographed
+from canvas import GREEN, GREY, ITEMS, RED, Screen, date, font, money, order_number, photographed, priced
 from PIL import Image, ImageDraw
 
 
@@ -25,9 +25,9 @@ def receipt(rng: random.Random, kind: str = "plain") -> Image.Image:
         draw.text((width - 14 - draw.textlength(right, font=face), y), right, font=face, fill=fill)
         y += 20
 
-    for item in rng.sample(ITEMS, rng.randint(1, 3)):
-        line(item, money(rng))
-    total = money(rng)
+    rows, total = priced(rng, 3)
+    for item, price in rows:
+        line(item, price)
     draw.line((12, y + 2, width - 12, y + 2), fill=(90, 90, 90))
     y += 8
     if kind == "voucher":
@@ -72,8 +72,9 @@ def bank(rng: random.Random, kind: str = "plain") -> Image.Image:
 def checkout(rng: random.Random, kind: str = "plain") -> Image.Image:
     """The basket. kind: plain, declined, code (code refused), gift (gift card field)."""
     screen = Screen(rng, rng.choice(("Your basket", "Checkout", "Basket")))
-    for item in rng.sample(ITEMS, rng.randint(1, 3)):
-        screen.row(item, money(rng))
+    rows, total = priced(rng, 3)
+    for item, price in rows:
+        screen.row(item, price)
     if kind == "code":
         word = rng.choice(("WELCOME10", "SPRING15", "COSY20", "NEWHOME", "LINEN5"))
         screen.field("Discount code", word, wrong=True)
@@ -92,7 +93,7 @@ def checkout(rng: random.Random, kind: str = "plain") -> Image.Image:
             ),
             RED,
         )
-    screen.row("Total", money(rng), bold=True)
+    screen.row("Total", total, bold=True)
     screen.button("Pay now" if kind != "gift" else "Redeem")
     return screen.image
 
@@ -137,7 +138,8 @@ def order(rng: random.Random, kind: str = "plain") -> Image.Image:
     )
     screen.picture(screen.left, screen.y, 54, rng)
     screen.draw.text((screen.left + 66, screen.y + 6), item, font=font(14), fill=screen.ink)
-    detail = f"Size {rng.choice(('S', 'M', '38', '40'))}" if kind == "size" else money(rng)
+    price = money(rng)
+    detail = f"Size {rng.choice(('S', 'M', '38', '40'))}" if kind == "size" else price
     screen.draw.text((screen.left + 66, screen.y + 28), detail, font=font(14, bold=kind == "size"), fill=screen.ink)
     screen.y += 66
     if kind == "cancel":
@@ -159,7 +161,7 @@ def order(rng: random.Random, kind: str = "plain") -> Image.Image:
         screen.button("Exchange size", outline=True)
     else:
         screen.row("Placed", date(rng))
-        screen.row("Paid", money(rng))
+        screen.row("Paid", price)
     return screen.image
 
 
@@ -227,13 +229,14 @@ def invoice(rng: random.Random) -> Image.Image:
         font=font(14, bold=True),
         fill=(40, 40, 40),
     )
-    for number, item in enumerate(rng.sample(ITEMS, 3)):
+    rows, net = priced(rng, 3)
+    for number, (item, price) in enumerate(rows):
         y = 124 + 26 * number
         draw.text((18, y), item, font=font(13), fill=(40, 40, 40))
-        draw.text((width - 70, y), money(rng), font=font(13), fill=(40, 40, 40))
+        draw.text((width - 70, y), price, font=font(13), fill=(40, 40, 40))
         draw.line((18, y + 20, width - 18, y + 20), fill=(180, 180, 180))
-    draw.text((18, 216), f"Net {money(rng)}   VAT 20 %", font=font(13), fill=(40, 40, 40))
-    draw.text((18, 240), f"Total {money(rng)}", font=font(15, bold=True), fill=(20, 20, 20))
+    draw.text((18, 216), f"Net {net}   VAT 20 %", font=font(13), fill=(40, 40, 40))
+    draw.text((18, 240), f"Total {float(net) * 1.2:.2f}", font=font(15, bold=True), fill=(20, 20, 20))
     return photographed(rng, image, tilt=1.5)
 
 
