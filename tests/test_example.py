@@ -1,0 +1,105 @@
+"""The example plugin of docs/plugins.md: built, installed and found as any stranger's package, then used."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "triptych_florist"
+
+
+class Shop:
+    """The suite with the plugin installed beside it; every command is a process of its own."""
+
+    def __init__(self, packages: Path, home: Path) -> None:
+        self.environment = {**os.environ, "PYTHONPATH": str(packages), "TRIPTYCH_HOME": str(home)}
+        self.scripts = packages / "bin"
+
+    def triptych(self, *arguments: str, program: str = "triptych") -> subprocess.CompletedProcess[str]:
+        code = "import sys; sys.argv[0] = sys.argv.pop(1); from triptych_apps.cli import main, vertical_main; "
+        code += "main() if sys.argv[0] == 'triptych' else vertical_main()"
+        command = [sys.executable, "-c", code, program, *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=False, env=self.environment, timeout=250)
+
+    def json(self, *arguments: str, program: str = "triptych") -> Any:
+        done = self.triptych(*arguments, "--json", program=program)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
+    packages = tmp_path_factory.mktemp("packages")
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
+    subprocess.run([*pip, "--target", str(packages), str(EXAMPLE)], check=True, capture_output=True, text=True)
+    return Shop(packages, tmp_path_factory.mktemp("home"))
+
+
+@pytest.fixture(scope="module")
+def outcome(shop: Shop) -> dict[str, Any]:
+    result: dict[str, Any] = shop.json("run", "florist")
+    return result
+
+
+def test_it_is_found_with_all_it_offers(shop):
+    listed = json.dumps(shop.json("plugins"))
+    for offered in ("triptych_florist.florist:Florist", "palette", "catalogue", "triptych_before_answer"):
+        assert offered.rpartition(":")[2] in listed or offered in listed
+
+
+def test_its_command_is_one_of_the_suite(shop):
+    assert "catalogue" in shop.triptych("--help").stdout
+    assert shop.triptych("catalogue", "--up-to", "15").stdout.split()[0] == "14.00"
+
+
+def test_it_has_a_console_script_of_its_own(shop):
+    assert (shop.scripts / "triptych-florist").is_file()
+    assert "florist" in shop.triptych("--help", program="triptych-florist").stdout
+
+
+@pytest.mark.slow
+def test_it_is_built_from_its_sample_data(outcome):
+    assert outcome["metrics"]["test"]["accuracy"] > 0.8
+    assert set(outcome["metrics"]["data"]) >= {"train", "validation", "test"}
+
+
+@pytest.mark.slow
+def test_it_answers_within_the_budget(shop, outcome):
+    response = shop.json("ask", "florist", "I need white flowers for a wedding", "--budget", "60")
+    assert response["intent"] == "order"
+    assert response["evidence"][0]["id"] == "White lily bouquet"
+    assert "cats" in response["answer"]
+
+
+@pytest.mark.slow
+def test_it_answers_a_picture(shop, outcome, tmp_path):
+    from PIL import Image
+
+    Image.new("RGB", (80, 60), (110, 96, 40)).save(tmp_path / "leaf.png")
+    response = shop.json("ask", "--image", str(tmp_path / "leaf.png"), program="triptych-florist")
+    assert response["intent"] == "care"
+    assert response["attribution"] == {"image": 1.0}
+
+
+@pytest.mark.slow
+def test_its_guardrail_refuses(shop, outcome):
+    done = shop.triptych("ask", "florist", "roses " * 1000)
+    assert done.returncode == 5
+    assert "2000 characters" in done.stderr
+
+
+def test_its_guardrail_hides_card_numbers(monkeypatch):
+    monkeypatch.syspath_prepend(str(EXAMPLE))
+    import triptych_florist
+    from triptych.host import Host
+    from triptych.vertical import Request
+
+    host = Host({"florist": triptych_florist}, installed=False)
+    request = host.before_answer("florist", Request(text="my card is 4111 1111 1111 1111, thank you"))
+    assert request.text == "my card is [card number], thank you"
