@@ -111,7 +111,7 @@ class Config(Section):
     data: DataConfig = DataConfig()
     training: TrainingConfig = TrainingConfig()
     retrieval: RetrievalConfig = RetrievalConfig()
-    vertical: dict[str, Any] = Field(default_factory=dict)
+    vertical: dict[str, Any] = Field(default_factory=dict)  # the keys of the vertical itself
 
     def fingerprint_source(self) -> str:
         """Canonical JSON of all settings."""
