@@ -162,7 +162,8 @@ class VectorIndex:
     def _check(self, vectors: ArrayLike, what: str, ids: Sequence[str] = ()) -> Floats:
         """Float32 [rows, dim], C-contiguous, normalised under cosine. Raises `DataError` naming the row."""
         try:
-            checked = np.array(vectors, dtype=np.float32, order="C")
+            with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinity, refused below
+                checked = np.array(vectors, dtype=np.float32, order="C")
         except (TypeError, ValueError) as error:
             raise DataError(f"what should be {what} rows of {self.dim} numbers is not: {error}") from error
         if checked.size == 0 and checked.ndim <= 2:
