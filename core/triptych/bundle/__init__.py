@@ -13,13 +13,15 @@ The hashes find damage and careless edits. They are no signature: whoever can wr
 
 from __future__ import annotations
 
-from triptych.bundle.home import bundles_home, resolve_bundle
+from triptych.bundle.files import WORK
+from triptych.bundle.home import bundles_home, resolve_bundle, triptych_home
 from triptych.bundle.manifest import SCHEMA_VERSION, DataSummary, Licence, Manifest
 from triptych.bundle.reader import Bundle, open_bundle, rollback
 from triptych.bundle.writer import BundleWriter, check_output
 
 __all__ = [
     "SCHEMA_VERSION",
+    "WORK",
     "Bundle",
     "BundleWriter",
     "DataSummary",
@@ -30,4 +32,5 @@ __all__ = [
     "open_bundle",
     "resolve_bundle",
     "rollback",
+    "triptych_home",
 ]

@@ -11,10 +11,15 @@ from triptych.bundle.files import CURRENT
 from triptych.errors import BundleError
 
 
-def bundles_home() -> Path:
-    """The folder with one bundle for each vertical: `bundles` in $TRIPTYCH_HOME or in the user's data folder."""
+def triptych_home() -> Path:
+    """Where bundles and the durable state of verticals live: $TRIPTYCH_HOME or the user's data folder."""
     home = os.environ.get("TRIPTYCH_HOME") or platformdirs.user_data_dir("triptych", appauthor=False)
-    return Path(home).expanduser() / "bundles"
+    return Path(home).expanduser()
+
+
+def bundles_home() -> Path:
+    """The folder with one bundle for each vertical."""
+    return triptych_home() / "bundles"
 
 
 def bundle_names() -> list[str]:

@@ -65,6 +65,7 @@ class Manifest(_Section):
     data: DataSummary = DataSummary()
     licences: list[Licence] = []
     config: dict[str, Any] = {}
+    training: dict[str, Any] = {}  # strategy, epochs, seconds, device and why
     metrics: dict[str, Any] = {}
     ledger: dict[str, Any] = {}
     files: dict[str, str] = {}  # POSIX path relative to the version directory, to the SHA-256 of its content
