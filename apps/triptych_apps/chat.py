@@ -121,6 +121,8 @@ def _lines() -> Iterator[str]:
     while True:
         try:
             yield input("> ")
-        except EOFError:
-            say("")
+        except (EOFError, KeyboardInterrupt) as end:
+            say("")  # the prompt's own line ends here
+            if isinstance(end, KeyboardInterrupt):
+                raise
             return

@@ -98,7 +98,7 @@ def _machine_problem(error: Exception) -> TriptychError | None:
     """Python's own error for what a user can mend on this machine, as one of ours; None for a bug."""
     if isinstance(error, MemoryError):
         return MissingError("not enough memory; try a smaller batch (--set training.batch_size=8) or a smaller encoder")
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return MissingError(f"no space left on the disk while writing {error.filename or 'a file'}")
     if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS) and error.filename:
         return MissingError(f"no permission to use {error.filename}: {error.strerror}")

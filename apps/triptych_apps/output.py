@@ -40,7 +40,7 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]
     body = [[format_value(cell) for cell in row] for row in rows]
     if not body:
         return
-    table = Table(box=None, padding=(0, 3, 0, 0), pad_edge=False, show_header=any(columns), header_style="dim")
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, show_header=any(columns), header_style="dim")
     for i, name in enumerate(columns):
         numeric = all(_looks_numeric(row[i]) for row in body)
         table.add_column(Text(name), justify="right" if numeric else "left", overflow="fold")
@@ -57,7 +57,7 @@ def print_pairs(title: str, pairs: Mapping[str, Any]) -> None:
     shown = {name: format_value(value) for name, value in pairs.items() if value is not None}
     if not shown:
         return
-    grid = Table.grid(padding=(0, 3, 0, 0))
+    grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(no_wrap=True, style="dim")
     grid.add_column(overflow="fold")
     for name, value in shown.items():
@@ -80,11 +80,12 @@ def _print_block(title: str, table: Table) -> None:
     print("\n".join(lines) + "\n")
 
 
-def print_text(text: str) -> None:
+def print_text(text: str, *, indent: int = 0) -> None:
     """Plain words, folded at the width of the terminal."""
+    from rich.padding import Padding
     from rich.text import Text
 
-    console().print(Text(text))
+    console().print(Padding(Text(text), (0, 0, 0, indent), expand=False))
 
 
 def format_value(value: Any) -> str:

@@ -17,22 +17,24 @@ _ALL_MODALITIES = ("text", "image", "audio")
 
 
 def print_metrics(metrics: Mapping[str, Any]) -> None:
-    """A column for each split, a row for each metric; lists of rows (modality subsets) as tables of their own.
+    """A column for each split, a row for each metric; what has `rows` (modality subsets) as a table of its own.
 
-    A metric with `_low` and `_high` beside it is shown with this interval.
+    `low` and `high` are the interval of the metric before them.
     """
-    splits = {name: dict(_flat(part)) for name, part in metrics.items() if isinstance(part, Mapping) and name != "data"}
+    groups = {name: part for name, part in metrics.items() if isinstance(part, Mapping) and name != "data"}
+    splits = {name: dict(_flat(part)) for name, part in groups.items() if "rows" not in part}
     names = list(dict.fromkeys(name for split in splits.values() for name in split))
     rows = [[name, *(split.get(name) for split in splits.values())] for name in names]
     print_table("Quality", ["", *splits], rows)
-    for name, part in metrics.items():
-        if _is_table(part):
-            columns = list(dict.fromkeys(key for row in part for key, value in row.items() if _is_cell(value)))
-            print_table(name.replace("_", " ").capitalize(), columns, [[row.get(c) for c in columns] for row in part])
+    for name, part in groups.items():
+        if "rows" in part:
+            _print_rows(name.replace("_", " ").capitalize(), part["rows"])
+            if part.get("verdict"):
+                print_text(f"{part['verdict']}\n", indent=2)
 
 
 def print_ledger(ledger: Mapping[str, Any]) -> None:
-    """What each variant costs, the cheapest rival, and why one was chosen."""
+    """What each variant costs (money: for a million answers), the cheapest rival, and why one was chosen."""
     variants = [v for v in ledger.get("variants", []) if isinstance(v, Mapping)]
     rival = ledger.get("rival")
     rows = [_variant_row(v, chosen=v.get("name") == ledger.get("chosen")) for v in variants]
@@ -40,8 +42,9 @@ def print_ledger(ledger: Mapping[str, Any]) -> None:
         rows.append(_variant_row(rival, chosen=False))
     used = [i for i in range(len(_COLUMNS)) if any(row[i] not in (None, "") for row in rows)]
     print_table("Cost", [_COLUMNS[i] for i in used], [[row[i] for i in used] for row in rows])
-    if ledger.get("why"):
-        print_text(f"  {ledger['why']}\n")
+    sentences = [ledger[name] for name in ("why", "verdict") if ledger.get(name)]
+    if sentences:
+        print_text("\n".join(sentences) + "\n", indent=2)
 
 
 def print_warnings(warnings: Sequence[str]) -> None:
@@ -71,39 +74,41 @@ def print_response(response: Response) -> None:
     print_pairs("", pairs)
 
 
-_COLUMNS = ("", "quality", "95 %", "MB", "p50 ms", "p99 ms", "a second", "resident MB", "per million", "")
+_COLUMNS = ("", "quality", "MB", "p50 / p99 ms", "a second", "memory MB", "a million")
 
 
 def _variant_row(variant: Mapping[str, Any], *, chosen: bool) -> list[Any]:
     quality = variant.get("quality") or {}
-    low, high = quality.get("low"), quality.get("high")
+    times = [format_value(variant[name]) for name in ("p50_ms", "p99_ms") if variant.get(name) is not None]
     cost = variant.get("cost_per_million")
     return [
-        variant.get("name"),
+        f"{variant.get('name')}{' (chosen)' if chosen else ''}",
         f"{quality.get('metric', '')} {format_value(quality.get('value'))}".strip(),
-        None if low is None or high is None else f"{format_value(low)} - {format_value(high)}",
         variant.get("size_mb"),
-        variant.get("p50_ms"),
-        variant.get("p99_ms"),
+        " / ".join(times) or None,
         variant.get("throughput_per_s"),
         variant.get("resident_mb"),
         None if cost is None else f"{format_value(float(cost))} {variant.get('currency', '')}".strip(),
-        "chosen" if chosen else "",
     ]
 
 
+def _print_rows(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    columns = list(dict.fromkeys(name for row in rows for name, value in row.items() if _is_cell(value)))
+    print_table(title, columns, [[row.get(name) for name in columns] for row in rows])
+
+
 def _flat(part: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Scalar metrics, those of nested groups with the group's name; intervals beside the value."""
-    for name, value in part.items():
-        label = f"{prefix}{name}".replace("_", " ")
+    """Scalar metrics; those of nested groups with the group's name before them, intervals beside the value."""
+    names = [name for name in part if name not in ("low", "high")]
+    order = list(part)
+    for name in names:
+        value, label = part[name], f"{prefix}{name}".replace("_", " ")
         if isinstance(value, Mapping):
             yield from _flat(value, f"{label}: ")
-        elif name.endswith(("_low", "_high")) and name.rpartition("_")[0] in part:
-            continue
+        elif _is_cell(value) and order[order.index(name) + 1 :][:2] == ["low", "high"]:
+            yield label, f"{format_value(value)} ({format_value(part['low'])} to {format_value(part['high'])})"
         elif _is_cell(value):
-            low, high = part.get(f"{name}_low"), part.get(f"{name}_high")
-            interval = "" if low is None or high is None else f" ({format_value(low)} - {format_value(high)})"
-            yield label, f"{format_value(value)}{interval}" if interval else value
+            yield label, value
 
 
 def _is_cell(value: Any) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +36,7 @@ def run(vertical: str, data: str | None, as_json: bool, **settings: Any) -> None
     if as_json:
         _print_json(result)
         return
-    _print_result(vertical, result, settings["output"])
+    _print_result(vertical, result)
     _print_next(vertical, result, settings["output"], answer=data is None)
 
 
@@ -53,7 +54,7 @@ def train(vertical: str, data: str, as_json: bool, **settings: Any) -> None:
     if as_json:
         _print_json(result)
         return
-    _print_result(vertical, result, settings["output"])
+    _print_result(vertical, result)
     _print_next(vertical, result, settings["output"], answer=False)
 
 
@@ -104,11 +105,13 @@ def _print_json(result: RunResult) -> None:
     print_json(RunOutcome.model_validate(result.to_json()))
 
 
-def _print_result(vertical: str, result: RunResult, output: Path | None) -> None:
+def _print_result(vertical: str, result: RunResult) -> None:
     from triptych_apps.output import print_pairs
     from triptych_apps.render import print_ledger, print_metrics, print_warnings
 
-    print_pairs("", {"bundle": result.bundle, "seconds": round(result.seconds, 1)})
+    if sys.stdout.isatty() and sys.stderr.isatty():
+        print()  # between the progress above and the results
+    print_pairs("", {"vertical": vertical, "bundle": result.bundle, "seconds": round(result.seconds, 1)})
     print_metrics(result.metrics)
     print_ledger(result.ledger)
     print_warnings(result.warnings)
@@ -122,14 +125,14 @@ def _print_next(vertical: str, result: RunResult, output: Path | None, *, answer
 
     request = default_host().vertical(vertical).sample_request()
     name = vertical if output is None else str(result.bundle)
-    command = next_command(name, request)
     if answer and request is not None:
         from triptych import predictor
 
-        print_text(f"$ {command}\n")
+        words = f'"{request.text}"' if request.text else "the vertical's own example"
+        print_text(f"A sample answer, to {words}\n")
         print_response(predictor.load(result.bundle).answer(request))
-        print_text("")
-    print_text(f"Next: {command}" if not answer or request is None else f"Next: triptych chat {shlex.quote(name)}")
+    print_text("Next")
+    print_text("\n".join([next_command(name, request), f"triptych chat {_quote(name)}"]), indent=2)
 
 
 def next_command(bundle: str, request: Request | None) -> str:

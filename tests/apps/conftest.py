@@ -62,6 +62,15 @@ class Done:
 Call = Callable[..., Done]
 
 
+@dataclass(frozen=True)
+class Built:
+    """What `triptych run shop --json` printed, and the home with the bundle it left."""
+
+    home: Path
+    out: str
+    err: str
+
+
 def write_plugin(folder: Path) -> Path:
     """A folder that is an installed distribution to Python, with plugins that work and one that does not."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -79,6 +88,17 @@ def write_plugin(folder: Path) -> Path:
 def plugin_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder to put on `sys.path`."""
     return write_plugin(tmp_path_factory.mktemp("plugins"))
+
+
+@pytest.fixture(scope="session")
+def built(plugin_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Built:
+    """A bundle of the shop, built once by the command line in a process of its own. Nobody may change it."""
+    home = tmp_path_factory.mktemp("built")
+    command = [sys.executable, "-c", START.format(program="triptych"), "run", "shop", "--json"]
+    environment = child_environment(plugin_folder, home)
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    return Built(home, done.stdout, done.stderr)
 
 
 @pytest.fixture

@@ -5,8 +5,11 @@ Like a real plugin's, this module imports no torch, for `triptych ask shop --hel
 
 from __future__ import annotations
 
+import array
 import csv
 import enum
+import math
+import wave
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +21,7 @@ from triptych.vertical import Evidence, Request, Response, Vertical
 
 WORDS = {"red": "ripe tomato", "green": "fresh grass", "blue": "clear sky"}
 RGB = {"red": (220, 30, 30), "green": (30, 200, 40), "blue": (30, 40, 220)}
+HERTZ = {"red": 300, "green": 900, "blue": 2500}
 
 
 class Channel(enum.Enum):
@@ -67,7 +71,11 @@ class Shop(Vertical[ShopRequest, ShopResponse]):
     def defaults(self) -> dict[str, Any]:
         """Small encoders, few epochs."""
         return {
-            "encoders": {"text": {"use": "compact:text"}, "image": {"use": "compact:image"}},
+            "encoders": {
+                "text": {"use": "compact:text"},
+                "image": {"use": "compact:image"},
+                "audio": {"use": "compact:audio"},
+            },
             "fusion_dim": 32,
             "training": {"epochs": 8},
         }
@@ -104,12 +112,12 @@ class Shop(Vertical[ShopRequest, ShopResponse]):
 
 
 def write_table(directory: Path, *, rows: int = 90) -> Path:
-    """A CSV of messages, every third with a picture."""
+    """A CSV of messages, every second with a picture, every fourth with a sound."""
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / "shop.csv"
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(["id", "text", "image", "label"])
+        writer.writerow(["id", "text", "image", "audio", "label"])
         for row in range(rows):
             colour = list(WORDS)[row % 3]
             outside = row % 10 == 9
@@ -117,7 +125,10 @@ def write_table(directory: Path, *, rows: int = 90) -> Path:
             image = "" if outside or row % 2 else f"{row}.png"
             if image:
                 write_picture(directory / image, colour)
-            writer.writerow([f"m{row}", text, image, "other" if outside else colour])
+            audio = "" if outside or row % 4 else f"{row}.wav"
+            if audio:
+                write_sound(directory / audio, colour)
+            writer.writerow([f"m{row}", text, image, audio, "other" if outside else colour])
     return path
 
 
@@ -126,4 +137,14 @@ def write_picture(path: Path, colour: str, size: tuple[int, int] = (32, 32)) -> 
     from PIL import Image
 
     Image.new("RGB", size, RGB[colour]).save(path)
+    return path
+
+
+def write_sound(path: Path, colour: str, seconds: float = 0.3) -> Path:
+    """A tone at 16 kHz."""
+    wanted = 2 * math.pi * HERTZ[colour] / 16000
+    samples = array.array("h", (int(12000 * math.sin(wanted * i)) for i in range(int(16000 * seconds))))
+    with wave.open(str(path), "wb") as file:
+        file.setparams((1, 2, 16000, 0, "NONE", ""))
+        file.writeframes(samples.tobytes())
     return path

@@ -80,21 +80,28 @@ def test_metrics_stand_in_a_column_for_each_split(capsys):
             "validation": {"accuracy": 0.9},
             "test": {
                 "accuracy": 0.91,
-                "accuracy_low": 0.88,
-                "accuracy_high": 0.94,
+                "low": 0.88,
+                "high": 0.94,
+                "ece": 0.02,
                 "out_of_scope": {"auroc": 0.97},
                 "confusion": [[1, 2], [3, 4]],
             },
             "data": {"train": 100},
-            "subsets": [{"subset": ["text"], "accuracy": 0.8}, {"subset": ["text", "image"], "accuracy": 0.9}],
+            "subsets": {
+                "rows": [{"parts": "text", "accuracy": 0.8, "low": 0.7}, {"parts": "text + image", "accuracy": 0.9}],
+                "best_single": "text",
+                "verdict": "all modalities together are better",
+            },
         }
     )
     out = capsys.readouterr().out
-    assert "0.910 (0.880 - 0.940)" in out
+    assert "0.910 (0.880 to 0.940)" in out
     assert "out of scope: auroc" in out
     assert "confusion" not in out
     assert "train" not in out
-    assert "text, image" in out
+    assert "text + image" in out
+    assert "all modalities together are better" in out
+    assert out.count("ece") == 1
 
 
 def test_the_ledger_shows_the_chosen_variant_and_the_rival(capsys):
@@ -102,14 +109,21 @@ def test_the_ledger_shows_the_chosen_variant_and_the_rival(capsys):
     variant = {"name": "frozen", "quality": quality, "size_mb": 90.1, "p50_ms": 12.0, "cost_per_million": 1.5}
     rival = {"name": "tf-idf", "quality": {"metric": "accuracy", "value": 0.88}, "size_mb": 3.0, "p50_ms": 0.5}
     print_ledger(
-        {"variants": [{**variant, "currency": "EUR"}], "chosen": "frozen", "why": "The only one.", "rival": rival}
+        {
+            "variants": [{**variant, "currency": "EUR"}],
+            "chosen": "frozen",
+            "why": "The only one.",
+            "verdict": "Worth it.",
+            "rival": rival,
+        }
     )
     out = capsys.readouterr().out
     assert "chosen" in next(line for line in out.splitlines() if "frozen" in line)
     assert "1.50 EUR" in out
     assert "tf-idf" in out
     assert "The only one." in out
-    assert "resident" not in out  # a column that nobody has a value for
+    assert "Worth it." in out
+    assert "memory" not in out  # a column that nobody has a value for
 
 
 def test_warnings_are_talk_and_not_endless(capsys):
