@@ -1,0 +1,268 @@
+"""Text through any transformers encoder: `transformer:<name or path>`.
+
+Texts go through `tokenizers` directly, a batch is padded to its own longest text, and the model's class is built from
+its config: the layers above those (AutoTokenizer, sentence-transformers) cost seconds to import and most of the speed
+on short texts. Models of the BERT family can also be run in two halves, so that the outputs of layers that stay
+frozen are computed once (`lower`) and training starts above them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+
+from triptych.encoders.base import Batch, Encoder
+from triptych.encoders.checkpoint import find_checkpoint, read_json
+from triptych.encoders.options import refuse_unknown
+from triptych.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
+
+POOLINGS = ("mean", "cls", "max", "mean_sqrt_len_tokens", "lasttoken")
+LAYERED = ("bert", "roberta", "xlm-roberta", "camembert")
+"""Model types made of `embeddings` and a plain list `encoder.layer`, whose layers need nothing but a mask."""
+ACTIVATIONS: dict[str, type[nn.Module]] = {"Identity": nn.Identity, "Tanh": nn.Tanh}
+LONGEST = 512
+"""Tokens kept of a text where the checkpoint does not say."""
+
+
+class TransformerTextEncoder(Encoder):
+    """Tokens through a transformer, pooled into one vector, projected and normalised where the settings say so.
+
+    `settings` has `model`, `pooling`, `normalize`, `max_length` (tokens), `pad` (token id) and `dense` (a list of
+    `{"in", "out", "bias", "activation"}`, the projections some sentence models end with).
+    """
+
+    modality = "text"
+    family = "transformer"
+
+    def __init__(self, backbone: nn.Module, tokenizer: Tokenizer, settings: dict[str, Any]) -> None:
+        super().__init__()
+        self.name = f"{self.family}:{settings['model']}"
+        self._settings = settings
+        self._backbone = backbone
+        if isinstance(getattr(backbone, "pooler", None), nn.Module):
+            backbone.register_module("pooler", None)  # its output is not read: no weights to save, no work to do
+        self.tokenizer = tokenizer
+        tokenizer.no_padding()
+        tokenizer.enable_truncation(settings["max_length"])
+        self.dense = nn.ModuleList(
+            nn.Sequential(nn.Linear(d["in"], d["out"], bias=d["bias"]), ACTIVATIONS[d["activation"]]())
+            for d in settings["dense"]
+        )
+        self.hidden: int = self.model_config.hidden_size
+        self.dim = settings["dense"][-1]["out"] if settings["dense"] else self.hidden
+        self.frozen_layers = 0
+
+    @classmethod
+    def create(
+        cls,
+        model: str = "",
+        *,
+        pooling: str = "mean",
+        normalize: bool = False,
+        max_length: int | None = None,
+        **unknown: Any,
+    ) -> Self:
+        """A checkpoint by folder or name. Raises `MissingError` when it cannot be had, `ConfigError` for bad options.
+
+        `max_length` is in tokens; longer texts are cut.
+        """
+        refuse_unknown(cls.family, unknown, ("pooling", "normalize", "max_length"))
+        folder = find_checkpoint(_named(model, cls.family))
+        return cls._load(folder, model, pooling=pooling, normalize=normalize, max_length=max_length, dense=[])
+
+    @classmethod
+    def _load(
+        cls,
+        folder: Path,
+        model: str,
+        *,
+        pooling: str,
+        normalize: bool,
+        max_length: int | None,
+        dense: list[dict[str, Any]],
+    ) -> Self:
+        if pooling not in POOLINGS:
+            raise ConfigError(f"[encoders.text] pooling = {pooling!r} is unknown; known: {', '.join(POOLINGS)}")
+        backbone = _open_weights(folder)
+        tokenizer = _tokenizer(folder)
+        encoder = cls(
+            backbone,
+            tokenizer,
+            {
+                "model": model,
+                "pooling": pooling,
+                "normalize": normalize,
+                "max_length": _max_length(folder, backbone.config, max_length),
+                "pad": backbone.config.pad_token_id or 0,
+                "dense": dense,
+            },
+        )
+        encoder.pretrained = True
+        encoder.eval()
+        return encoder
+
+    @classmethod
+    def restore(cls, settings: dict[str, Any], assets: Path) -> Self:
+        """From `settings`, the model's config and the tokenizer."""
+        from transformers import AutoConfig, AutoModel
+
+        backbone = AutoModel.from_config(AutoConfig.from_pretrained(assets, local_files_only=True))
+        encoder = cls(backbone, Tokenizer.from_file(str(assets / "tokenizer.json")), settings)
+        encoder.pretrained = True
+        return encoder
+
+    def save_assets(self, directory: Path) -> None:
+        """The model's config and the tokenizer."""
+        self.model_config.to_json_file(str(directory / "config.json"), use_diff=False)
+        self.tokenizer.save(str(directory / "tokenizer.json"))
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """See the class."""
+        return dict(self._settings)
+
+    @property
+    def backbone(self) -> nn.Module:
+        """The transformer."""
+        return self._backbone
+
+    @property
+    def model_config(self) -> PretrainedConfig:
+        """The transformer's own configuration."""
+        config: PretrainedConfig = self._backbone.config
+        return config
+
+    def prepare(self, values: Sequence[Any]) -> Batch:
+        """Texts to `input_ids` and `attention_mask`, int64 [batch, tokens of the longest]."""
+        rows = [encoding.ids for encoding in self.tokenizer.encode_batch_fast(_texts(values))]
+        ids = np.full((len(rows), max(map(len, rows), default=0)), self._settings["pad"], dtype=np.int64)
+        mask = np.zeros_like(ids)
+        for i, row in enumerate(rows):
+            ids[i, : len(row)] = row
+            mask[i, : len(row)] = 1
+        return {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask)}
+
+    def costs(self, values: Sequence[Any]) -> list[int]:
+        """Tokens in each text."""
+        return [len(encoding.ids) for encoding in self.tokenizer.encode_batch_fast(_texts(values))]
+
+    @property
+    def layers(self) -> int:
+        """How many layers `lower` could compute beforehand: none where the architecture is not a plain stack."""
+        return self.model_config.num_hidden_layers if self.model_config.model_type in LAYERED else 0
+
+    def freeze_lowest(self, layers: int) -> None:
+        """Fix the embeddings and the lowest `layers` layers, of which the embeddings alone are fixed with 0."""
+        self.frozen_layers = min(layers, self.layers)
+        fixed: list[nn.Module] = [self._backbone.get_input_embeddings()]  # type: ignore[operator]
+        if self.layers:
+            fixed += [self._backbone.embeddings, *self._stack[: self.frozen_layers]]  # type: ignore[list-item]
+        for module in fixed:
+            module.requires_grad_(False)
+
+    @property
+    def _stack(self) -> nn.ModuleList:
+        stack: nn.ModuleList = self._backbone.encoder.layer  # type: ignore[assignment,union-attr]
+        return stack
+
+    def lower(self, batch: Batch) -> Batch:
+        """What `prepare` returned to `hidden` [batch, tokens, hidden] above the frozen layers; `forward` takes both."""
+        mask = batch["attention_mask"]
+        hidden = self._backbone.embeddings(input_ids=batch["input_ids"])  # type: ignore[operator]
+        for layer in self._stack[: self.frozen_layers]:
+            hidden = layer(hidden, _additive(mask, hidden.dtype))
+        return {"hidden": hidden, "attention_mask": mask}
+
+    def forward(self, batch: Batch) -> Tensor:
+        """What `prepare` or `lower` returned to [batch, dim]."""
+        mask = batch["attention_mask"]
+        if "hidden" in batch:
+            hidden = batch["hidden"]
+            for layer in self._stack[self.frozen_layers :]:
+                hidden = layer(hidden, _additive(mask, hidden.dtype))
+        else:
+            hidden = self._backbone(input_ids=batch["input_ids"], attention_mask=mask).last_hidden_state
+        vectors = _pool(hidden, mask, self._settings["pooling"])  # [batch, hidden]
+        for projection in self.dense:
+            vectors = projection(vectors)
+        return F.normalize(vectors, dim=-1) if self._settings["normalize"] else vectors
+
+
+def _open_weights(folder: Path) -> Any:
+    from transformers import AutoModel  # half a second, and seconds with a model's class: only where it is used
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()  # a library does not print; loading takes a fraction of a second
+    try:
+        return AutoModel.from_pretrained(folder, use_safetensors=True, local_files_only=True, dtype=torch.float32)
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+
+
+def _named(model: str, family: str) -> str:
+    if not model:
+        raise ConfigError(f"[encoders.text] use = {family!r} needs a model after a colon: {family}:<name or path>")
+    return model
+
+
+def _texts(values: Sequence[Any]) -> list[str]:
+    for value in values:
+        if not isinstance(value, str):
+            raise DataError(f"a text is wanted, not {type(value).__name__}: {str(value)[:60]!r}")
+    return list(values)
+
+
+def _tokenizer(folder: Path) -> Tokenizer:
+    path = folder / "tokenizer.json"
+    if path.is_file():
+        return Tokenizer.from_file(str(path))
+    from transformers import AutoTokenizer  # converts the older vocabulary files
+
+    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    if not isinstance(getattr(tokenizer, "backend_tokenizer", None), Tokenizer):
+        raise ConfigError(f"text model {folder} has a tokenizer that cannot be saved as tokenizer.json")
+    backend: Tokenizer = tokenizer.backend_tokenizer
+    return backend
+
+
+def _max_length(folder: Path, config: PretrainedConfig, wanted: int | None) -> int:
+    positions = getattr(config, "max_position_embeddings", None) or LONGEST
+    if config.model_type in ("roberta", "xlm-roberta", "camembert", "mpnet"):
+        positions -= 2  # these count positions from the padding id on
+    if wanted is not None:
+        if not 2 < wanted <= positions:
+            raise ConfigError(f"[encoders.text] max_length = {wanted} is not between 3 and {positions} tokens")
+        return wanted
+    own = read_json(folder, "sentence_bert_config.json").get("max_seq_length")
+    own = own or read_json(folder, "tokenizer_config.json").get("model_max_length") or LONGEST
+    return int(min(own, positions))
+
+
+def _additive(mask: Tensor, dtype: torch.dtype) -> Tensor:
+    """[batch, tokens] of ones and zeros to what is added to attention scores, [batch, 1, 1, tokens]."""
+    return (1 - mask[:, None, None, :].to(dtype)) * torch.finfo(dtype).min
+
+
+def _pool(hidden: Tensor, mask: Tensor, pooling: str) -> Tensor:
+    """[batch, tokens, hidden] to [batch, hidden], without the padding."""
+    if pooling == "cls":
+        return hidden[:, 0]
+    if pooling == "lasttoken":
+        return hidden[torch.arange(len(hidden), device=hidden.device), mask.sum(dim=1) - 1]
+    kept = mask.unsqueeze(-1).to(hidden.dtype)  # [batch, tokens, 1]
+    if pooling == "max":
+        return hidden.masked_fill(kept == 0, torch.finfo(hidden.dtype).min).amax(dim=1)
+    count = kept.sum(dim=1).clamp_min(1)
+    return (hidden * kept).sum(dim=1) / (count.sqrt() if pooling == "mean_sqrt_len_tokens" else count)
