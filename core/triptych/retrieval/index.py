@@ -190,7 +190,7 @@ class VectorIndex:
         if self.metric == "cosine":
             scores = np.clip(scores, -1.0, 1.0)  # rounding goes beyond by 1e-7
         elif self.metric == "l2":
-            scores = 0.0 - np.sqrt(np.maximum(scores, 0.0))
+            scores = np.float32(0.0) - np.sqrt(np.maximum(scores, np.float32(0.0)))  # not -0.0
         found: list[list[float]] = scores.tolist()
         return found
 

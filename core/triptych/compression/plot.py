@@ -1,0 +1,166 @@
+"""The ledger as a picture: quality against cost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from triptych.compression.ledger import Ledger, Variant
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Okabe and Ito's colours, which the colour-blind can tell apart
+_FRONT, _OTHER, _CHOSEN, _RIVAL = "#0072B2", "#999999", "#D55E00", "#009E73"
+
+# Where a label may stand, nearest first: its offset from the point in points and its alignment
+_PLACES = [
+    (dx, sign * dy, side, "bottom" if sign > 0 else "top")
+    for dy in (6, 22, 38, 54, 70, 90)
+    for dx, side in ((9, "left"), (-9, "right"))
+    for sign in (1, -1)
+]
+_AWAY = 3.0  # square pixels of overlap that one point of distance outweighs
+
+
+def plot_ledger(ledger: Ledger, path: str | Path, *, title: str = "") -> Path:
+    """Draw quality (with its interval) against cost per million requests into a PNG, and return its path.
+
+    The front drawn is that of the two axes; the ledger's own also counts latency and size.
+    """
+    # only here: matplotlib takes half a second to import; this way of drawing touches no global state
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import FuncFormatter
+
+    figure = Figure(figsize=(8, 5), dpi=150, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    rows = [*ledger.variants, *([ledger.rival] if ledger.rival is not None else [])]
+    costs = [v.cost_per_million for v in rows]
+    if min(costs) > 0 and max(costs) / min(costs) > 5:
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda cost, _: f"{cost:g}"))
+    _draw_front(axes, ledger.variants)
+    for variant in rows:
+        _draw(axes, variant, ledger)
+    quality = rows[0].quality
+    better = "higher" if quality.higher_is_better else "lower"
+    axes.set_xlabel(f"cost per million requests ({rows[0].currency}, assumed prices)")
+    axes.set_ylabel(f"{quality.metric} ({better} is better)")
+    if not quality.higher_is_better:
+        axes.invert_yaxis()
+    axes.set_title(title or "Quality against cost", loc="left", fontweight="bold")
+    axes.grid(alpha=0.25, which="both", linewidth=0.6)
+    axes.spines[["top", "right"]].set_visible(False)
+    handles, names = _legend(ledger)
+    figure.legend(handles, names, frameon=False, fontsize=9, loc="outside lower right", ncols=len(names))
+    _label(axes, figure, rows, ledger)  # last: everything else moves the axes
+    figure.savefig(path, metadata={"Software": None})
+    return Path(path)
+
+
+def _draw_front(axes: Axes, variants: list[Variant]) -> None:
+    """A staircase through the variants that none is both cheaper and better than."""
+    front: list[Variant] = []
+    for v in sorted(variants, key=lambda v: (v.cost_per_million, -v.quality.merit)):
+        if not front or v.quality.merit > front[-1].quality.merit:
+            front.append(v)
+    costs, values = [v.cost_per_million for v in front], [v.quality.value for v in front]
+    axes.plot(costs, values, drawstyle="steps-post", color=_FRONT, linewidth=1.2, alpha=0.5, zorder=1)
+
+
+def _draw(axes: Axes, variant: Variant, ledger: Ledger) -> None:
+    quality, cost = variant.quality, variant.cost_per_million
+    interval = [[quality.value - quality.low], [quality.high - quality.value]]
+    colour = _colour(variant, ledger)
+    axes.errorbar(cost, quality.value, interval, ecolor=colour, elinewidth=1.2, capsize=2, alpha=0.35, fmt="none")
+    axes.plot(cost, quality.value, zorder=3, **_style(variant, ledger))
+
+
+def _colour(variant: Variant, ledger: Ledger) -> str:
+    if variant is ledger.rival:
+        return _RIVAL
+    if variant.name == ledger.chosen:
+        return _CHOSEN
+    return _FRONT if variant.name in ledger.front else _OTHER
+
+
+def _style(variant: Variant, ledger: Ledger) -> dict[str, Any]:
+    colour = _colour(variant, ledger)
+    marker = {_RIVAL: "D", _CHOSEN: "*"}.get(colour, "o")
+    size = {_RIVAL: 7, _CHOSEN: 15}.get(colour, 8)
+    edge = {"markeredgecolor": "white", "markeredgewidth": 0.8}
+    return {"marker": marker, "markersize": size, "color": colour, "linestyle": "none", **edge}
+
+
+def _legend(ledger: Ledger) -> tuple[list[Any], list[str]]:
+    from matplotlib.lines import Line2D
+
+    names = {_CHOSEN: "chosen", _FRONT: "on the Pareto front", _OTHER: "dominated", _RIVAL: "classical rival"}
+    shown: dict[str, Any] = {}
+    for variant in [*ledger.variants, *([ledger.rival] if ledger.rival is not None else [])]:
+        shown.setdefault(_colour(variant, ledger), Line2D([], [], **_style(variant, ledger)))
+    colours = [colour for colour in names if colour in shown]
+    return [shown[colour] for colour in colours], [names[colour] for colour in colours]
+
+
+def _label(axes: Axes, figure: Figure, rows: list[Variant], ledger: Ledger) -> None:
+    """Write each name and size beside its point, where it covers no other label, point or interval."""
+    from matplotlib.patheffects import withStroke
+    from matplotlib.transforms import Bbox
+
+    axes.margins(x=0.12, y=0.12)
+    figure.draw_without_rendering()
+    renderer = figure.canvas.get_renderer()  # type: ignore[attr-defined]  # Agg's canvas has one
+    taken = []
+    for v in rows:
+        low, high = axes.transData.transform(
+            [(v.cost_per_million, v.quality.low), (v.cost_per_million, v.quality.high)]
+        )
+        taken.append(Bbox([[low[0] - 4, min(low[1], high[1])], [low[0] + 4, max(low[1], high[1])]]))
+        middle = axes.transData.transform((v.cost_per_million, v.quality.value))
+        taken.append(Bbox([middle - 12, middle + 12]))
+    frame = axes.get_window_extent(renderer)
+    for v in rows:
+        text = axes.annotate(
+            f"{v.name}\n{v.size_mb:.3g} MB, {v.p50_ms:.2g} ms",
+            (v.cost_per_million, v.quality.value),
+            xytext=(0, 0),
+            textcoords="offset points",
+            fontsize=8,
+            color=_colour(v, ledger) if _colour(v, ledger) != _OTHER else "#666666",
+            fontweight="bold" if v.name == ledger.chosen else "normal",
+            zorder=4,
+            arrowprops={"arrowstyle": "-", "linewidth": 0.6, "color": "#999999", "shrinkB": 5, "alpha": 0.7},
+            path_effects=[withStroke(linewidth=2.5, foreground="white")],
+        )
+        text.set_in_layout(False)
+        best: tuple[float, Any] = (float("inf"), None)
+        for place in _PLACES:
+            box = _put(text, place, renderer).padded(3)
+            hidden = sum(_overlap(box, other) for other in taken)
+            outside = box.width * box.height - _overlap(box, frame)
+            penalty = hidden + 5 * outside + _AWAY * abs(place[1])
+            if penalty < best[0]:
+                best = (penalty, place)
+        taken.append(_put(text, best[1], renderer))
+
+
+def _put(annotation: Any, place: tuple[int, int, str, str], renderer: Any) -> Any:
+    """Move a label and return the box of its text, in pixels."""
+    from matplotlib.text import Text
+
+    annotation.set_position(place[:2])
+    annotation.set_ha(place[2])
+    annotation.set_va(place[3])
+    annotation.update_positions(renderer)
+    return Text.get_window_extent(annotation, renderer)  # an annotation's own box holds its line as well
+
+
+def _overlap(one: Any, other: Any) -> float:
+    """The area that two boxes share, in square pixels."""
+    width = min(one.x1, other.x1) - max(one.x0, other.x0)
+    height = min(one.y1, other.y1) - max(one.y0, other.y0)
+    return float(max(0.0, width) * max(0.0, height))

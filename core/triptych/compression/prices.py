@@ -1,0 +1,82 @@
+"""What computing costs: seconds of cores and GPUs to money and energy."""
+
+from __future__ import annotations
+
+import tomllib
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from triptych.config import read_toml
+from triptych.errors import ConfigError
+
+Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class Cost(BaseModel):
+    """Money and energy of some work."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    amount: float  # in `currency`
+    currency: str
+    kwh: float
+
+    def __str__(self) -> str:
+        return f"{self.amount:.3g} {self.currency} ({self.kwh:.2g} kWh)"
+
+
+class Prices(BaseModel):
+    """Prices of one hour, assumed by the user; `configs/prices.toml` explains each."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    currency: Annotated[str, Field(min_length=1)]
+    cpu_core_hour: Amount
+    gpu_hour: Amount
+    kwh: Amount
+    electricity_included: bool = True
+    cpu_core_watts: Amount
+    gpu_watts: Amount
+
+    @classmethod
+    def load(cls, path: str | Path | None = None) -> Self:
+        """The prices in a TOML file; without a path, the packaged examples.
+
+        Raises `ConfigError` with every problem in the file.
+        """
+        if path is None:
+            packaged = resources.files("triptych_configs") / "prices.toml"
+            content: dict[str, Any] = tomllib.loads(packaged.read_text(encoding="utf-8"))
+            name = "prices.toml"
+        else:
+            content, name = read_toml(Path(path)), str(path)
+        try:
+            return cls.model_validate(content)
+        except ValidationError as error:
+            problems = [f"{name}: {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
+            raise ConfigError(problems) from error
+
+    def cost(self, cpu_seconds: float, gpu_seconds: float = 0.0) -> Cost:
+        """The cost of work that kept one core busy for `cpu_seconds` and one GPU for `gpu_seconds`.
+
+        A GPU's price holds its host's, but CPU seconds are charged all the same: it is the safe side.
+        """
+        core_hours, gpu_hours = cpu_seconds / 3600, gpu_seconds / 3600
+        kwh = (core_hours * self.cpu_core_watts + gpu_hours * self.gpu_watts) / 1000
+        amount = core_hours * self.cpu_core_hour + gpu_hours * self.gpu_hour
+        if not self.electricity_included:
+            amount += kwh * self.kwh
+        return Cost(amount=amount, currency=self.currency, kwh=kwh)
+
+    def per_million(self, cpu_seconds: float, gpu_seconds: float = 0.0) -> Cost:
+        """The cost of a million requests that take so many seconds each, on machines that are kept busy."""
+        return self.cost(cpu_seconds * 1e6, gpu_seconds * 1e6)
+
+    def describe(self) -> str:
+        """One sentence that goes with every figure of money."""
+        power = "electricity included" if self.electricity_included else f"{self.kwh:g} {self.currency} per kWh added"
+        return (
+            f"Assumed prices: {self.cpu_core_hour:g} {self.currency} per core-hour and {self.gpu_hour:g}"
+            f" {self.currency} per GPU-hour, {power}, machines kept busy; edit prices.toml for your own."
+        )

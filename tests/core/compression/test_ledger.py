@@ -1,0 +1,193 @@
+"""The cheapest variant within the tolerance is chosen, and the rival is told the truth about."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from triptych.compression.ledger import Gain, Ledger, Quality, Variant
+from triptych.compression.plot import plot_ledger
+from triptych.errors import ConfigError
+
+
+def variant(name: str, value: float, cost: float, *, half: float = 0.01, **changes: Any) -> Variant:
+    metric = changes.pop("metric", "accuracy")
+    higher = changes.pop("higher_is_better", True)
+    quality = Quality(metric=metric, value=value, low=value - half, high=value + half, higher_is_better=higher)
+    row: dict[str, Any] = {"size_mb": 10.0, "p50_ms": 5.0, "p99_ms": 9.0, "throughput_per_s": 200.0, "currency": "USD"}
+    return Variant(name=name, quality=quality, cost_per_million=cost, **(row | changes))
+
+
+ROWS = [
+    variant("fp32", 0.937, 0.26, size_mb=90, p50_ms=14),
+    variant("int8", 0.935, 0.085, size_mb=22, p50_ms=4.6),
+    variant("thin", 0.906, 0.09, size_mb=52, p50_ms=7),
+    variant("static", 0.923, 0.001, size_mb=2.7, p50_ms=0.3),
+]
+
+
+@pytest.mark.parametrize(("tolerance", "name"), [(0, "fp32"), (0.001, "fp32"), (0.002, "int8"), (0.02, "static")])
+def test_the_cheapest_within_the_tolerance_is_chosen(tolerance: float, name: str) -> None:
+    assert Ledger.choose(ROWS, tolerance=tolerance).chosen == name
+
+
+def test_the_reason_gives_the_numbers() -> None:
+    why = Ledger.choose(ROWS, tolerance=0.005).why
+    assert why == (
+        "int8 is chosen: 0.085 USD per million requests, 3.1 times less than fp32, and its accuracy 0.935 is within"
+        " 0.005 of the best (0.937)."
+    )
+    assert "every cheaper one loses more than 0.001" in Ledger.choose(ROWS, tolerance=0.001).why
+    assert "none is cheaper" in Ledger.choose([ROWS[3], ROWS[2]], tolerance=0).why
+    assert "the only variant" in Ledger.choose(ROWS[:1], tolerance=0).why
+
+
+def test_equal_costs_are_decided_by_quality() -> None:
+    rows = [variant("a", 0.90, 1.0), variant("b", 0.91, 1.0), variant("c", 0.92, 2.0)]
+    assert Ledger.choose(rows, tolerance=0.05).chosen == "b"
+
+
+def test_an_error_is_better_when_it_is_smaller() -> None:
+    rows = [
+        variant("good", 0.50, 2.0, metric="MAE", higher_is_better=False),
+        variant("bad", 0.60, 1.0, metric="MAE", higher_is_better=False),
+    ]
+    assert Ledger.choose(rows, tolerance=0.05).chosen == "good"
+    rival = variant("ridge", 0.55, 0.1, metric="MAE", higher_is_better=False)
+    ledger = Ledger.choose(rows, tolerance=0, rival=rival)
+    assert ledger.worth_it
+    assert "MAE changes by -0.05 [-0.06, -0.04]" in ledger.verdict
+
+
+def test_the_front_holds_what_nothing_dominates() -> None:
+    ledger = Ledger.choose(ROWS, tolerance=0)
+    assert [v.name for v in ledger.pareto()] == ["static", "int8", "fp32"]
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 4), st.integers(0, 4), st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=8
+    ),
+    st.integers(0, 4),
+)
+def test_whatever_the_rows_the_choice_is_within_the_tolerance_and_on_the_front(
+    rows: list[tuple[int, int, int, int]], tolerance: int
+) -> None:
+    variants = [variant(str(i), q, cost, p50_ms=ms, size_mb=mb) for i, (q, cost, ms, mb) in enumerate(rows)]
+    ledger = Ledger.choose(variants, tolerance=tolerance)
+    chosen = ledger.variant(ledger.chosen)
+    best = max(v.quality.value for v in variants)
+    assert chosen.quality.value >= best - tolerance
+    assert all(v.cost_per_million >= chosen.cost_per_million for v in variants if v.quality.value >= best - tolerance)
+    assert chosen in ledger.pareto()
+    for v in variants:
+        assert (v.name in ledger.front) == (not any(other.dominates(v) for other in variants))
+
+
+def test_a_gain_beyond_chance_is_worth_it() -> None:
+    ledger = Ledger.choose(ROWS, tolerance=0.005, rival=variant("TF-IDF", 0.91, 0.002))
+    assert ledger.worth_it is True
+    assert ledger.verdict.startswith("Worth it: accuracy changes by +0.025 [+0.015, +0.035] against TF-IDF.")
+    assert "42 times more than TF-IDF" in ledger.verdict
+
+
+def test_a_gain_within_the_interval_is_not() -> None:
+    ledger = Ledger.choose(ROWS, tolerance=0.005, rival=variant("TF-IDF", 0.93, 0.002))
+    assert ledger.worth_it is False
+    assert ledger.verdict.startswith("Not worth it")
+    assert ledger.verdict.endswith("use TF-IDF.")
+
+
+def test_a_paired_difference_decides_where_it_is_given() -> None:
+    rival = variant("TF-IDF", 0.93, 0.002)
+    gain = Gain(value=0.005, low=0.001, high=0.009)
+    assert Ledger.choose(ROWS, tolerance=0.005, rival=rival, gain=gain).worth_it is True
+
+
+def test_a_loss_and_a_lower_cost_are_named() -> None:
+    ledger = Ledger.choose(ROWS, tolerance=0.02, rival=variant("forest", 0.95, 3.0))
+    assert ledger.worth_it is False
+    assert "which is worse" in ledger.verdict
+    assert ledger.verdict.endswith("only its cost speaks for it.")
+
+
+def test_free_variants_compare_too() -> None:
+    rows = [variant("free", 0.9, 0.0), variant("dear", 0.9, 1.0)]
+    assert Ledger.choose(rows, tolerance=0).chosen == "free"
+    assert "less than" in Ledger.choose(rows[:1], tolerance=0, rival=rows[1]).verdict
+
+
+def test_the_table_shows_every_row() -> None:
+    ledger = Ledger.choose(ROWS, tolerance=0.005, rival=variant("TF-IDF", 0.91, 0.002), notes=["Assumed prices."])
+    text = ledger.markdown()
+    assert "| variant | accuracy | USD per million |" in text
+    assert "| **int8** * | 0.935 [0.925, 0.945] | 0.085 |" in text
+    assert "| thin |" in text
+    assert "| TF-IDF (rival) |" in text
+    assert ledger.why in text
+    assert ledger.verdict in text
+    assert "- Assumed prices." in text
+
+
+def test_a_ledger_survives_json() -> None:
+    ledger = Ledger.choose(ROWS, tolerance=0.005, rival=variant("TF-IDF", 0.91, 0.002))
+    again = Ledger.model_validate(json.loads(json.dumps(ledger.to_json())))
+    assert again == ledger
+    assert again.markdown() == ledger.markdown()
+
+
+BAD: dict[str, tuple[dict[str, Any], str]] = {
+    "no rows": ({"variants": []}, "at least one"),
+    "one name twice": ({"variants": [ROWS[0], ROWS[0]]}, "one name"),
+    "negative tolerance": ({"tolerance": -1}, "zero or more"),
+    "nan tolerance": ({"tolerance": float("nan")}, "zero or more"),
+    "two metrics": ({"rival": variant("x", 0.5, 1, metric="macro-F1")}, "accuracy, macro-F1"),
+    "two currencies": ({"rival": variant("x", 0.5, 1, currency="EUR")}, "EUR, USD"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_rows_that_cannot_be_compared_are_refused(name: str) -> None:
+    changes, message = BAD[name]
+    with pytest.raises(ConfigError, match=message):
+        Ledger.choose(**({"variants": ROWS, "tolerance": 0.01} | changes))
+
+
+def test_an_interval_holds_its_value() -> None:
+    with pytest.raises(ValidationError, match="does not hold the value"):
+        Quality(metric="accuracy", value=0.9, low=0.91, high=0.95)
+
+
+@pytest.mark.parametrize("rows", [ROWS, ROWS[:1], [variant("free", 0.9, 0.0), variant("dear", 0.9, 1.0)]])
+def test_the_picture_is_drawn(rows: list[Variant], tmp_path: Path) -> None:
+    ledger = Ledger.choose(rows, tolerance=0.005, rival=variant("TF-IDF", 0.91, 0.002))
+    path = plot_ledger(ledger, tmp_path / "ledger.png", title="Intents")
+    assert path.read_bytes().startswith(b"\x89PNG")
+    assert path.stat().st_size > 10_000
+
+
+def test_labels_stay_inside_and_clear_of_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from matplotlib.figure import Figure
+    from matplotlib.text import Annotation, Text
+
+    figures: list[Figure] = []
+    monkeypatch.setattr(Figure, "savefig", lambda self, *args, **options: figures.append(self))
+    rows = [
+        *ROWS,
+        variant("packed", 0.937, 0.2),
+        variant("2 layers", 0.915, 0.021),
+        variant("static-128", 0.914, 0.0011),
+    ]
+    plot_ledger(Ledger.choose(rows, tolerance=0.005, rival=variant("TF-IDF", 0.91, 0.002)), tmp_path / "x.png")
+    axes = figures[0].axes[0]
+    boxes = [Text.get_window_extent(t) for t in axes.texts if isinstance(t, Annotation)]
+    frame = figures[0].bbox
+    assert len(boxes) == 8
+    assert all(frame.x0 <= b.x0 and b.x1 <= frame.x1 and frame.y0 <= b.y0 and b.y1 <= frame.y1 for b in boxes)
+    assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])

@@ -1,0 +1,139 @@
+"""Measured figures are those of what was measured, and money follows from them."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from triptych.compression.measure import load_measured, measure, measure_all, resident_mb, size_mb
+from triptych.compression.prices import Prices
+from triptych.errors import ConfigError, DataError
+
+
+def sleeper(seconds: float) -> Any:
+    def answer(requests: list[Any]) -> list[Any]:
+        time.sleep(seconds)
+        return requests
+
+    return answer
+
+
+def test_latency_and_throughput_are_those_of_the_answer() -> None:
+    found = measure(sleeper(0.002), range(10), batch_size=5, rounds=3, single_requests=5, batches=2)
+    assert 2 <= found.p50_ms <= found.p95_ms <= found.p99_ms
+    assert found.p50_ms < 50
+    assert 50 < found.throughput_per_s <= 5 / 0.002
+    assert found.p50_ms_rounds.low <= found.p50_ms_rounds.median <= found.p50_ms_rounds.high
+    assert found.throughput_rounds.median == found.throughput_per_s
+    assert (found.requests, found.batch_size, found.rounds) == (15, 5, 3)
+    assert found.cpu_ms < found.p50_ms  # it sleeps
+    assert found.resident_mb > 10
+    assert json.loads(json.dumps(found.to_json()))["p50_ms_rounds"]["median"] > 2
+
+
+def test_cpu_time_is_that_of_a_request() -> None:
+    def busy(requests: list[Any]) -> None:
+        end = time.process_time() + 0.003 * len(requests)
+        while time.process_time() < end:
+            pass
+
+    found = measure(busy, range(4), rounds=2, single_requests=4, batches=2)
+    assert found.cpu_ms == pytest.approx(3, rel=0.4)
+    assert found.batch_cpu_ms == pytest.approx(3, rel=0.4)
+
+
+def test_variants_take_turns_and_each_goes_first_once() -> None:
+    calls: list[str] = []
+    names = ["a", "b", "c"]
+    variants = {name: lambda requests, name=name: calls.append(name) for name in names}
+    measure_all(variants, [1], rounds=3, single_requests=1, batches=1, warm_up=0)
+    rounds = calls[3:]  # the untimed batch of each comes before
+    assert rounds == list("aabbccbbccaaccaabb")
+
+
+def test_every_request_is_used_and_batches_are_full() -> None:
+    sizes: list[int] = []
+    seen: set[int] = set()
+
+    def answer(requests: list[int]) -> None:
+        sizes.append(len(requests))
+        seen.update(requests)
+
+    found = measure(answer, range(7), batch_size=4, rounds=2, single_requests=4, batches=2, warm_up=0)
+    assert set(sizes) == {1, 4}
+    assert seen == set(range(7))
+    assert measure(answer, range(3), batch_size=8, rounds=1).batch_size == 3
+    assert found.batch_size == 4
+
+
+def test_a_slow_variant_stops_at_the_limit() -> None:
+    found = measure(sleeper(0.02), [1], rounds=2, single_requests=1000, batches=1000, round_seconds=0.05, warm_up=0)
+    assert found.requests < 20
+
+
+def test_nothing_to_measure_with_is_refused() -> None:
+    with pytest.raises(DataError, match="no requests"):
+        measure(sleeper(0), [])
+
+
+def test_loading_is_measured() -> None:
+    loaded = load_measured(lambda: np.ones(20_000_000, dtype=np.float32))
+    assert len(loaded.value) == 20_000_000
+    assert loaded.resident_mb == pytest.approx(80, rel=0.3)
+    assert loaded.seconds > 0
+    assert resident_mb() > 80
+
+
+def test_sizes_count_every_file(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "a").write_bytes(bytes(1_000_000))
+    (tmp_path / "sub" / "b").write_bytes(bytes(500_000))
+    assert size_mb(tmp_path) == 1.5
+    assert size_mb(tmp_path / "a") == 1.0
+
+
+# Money
+
+
+def test_the_packaged_prices_are_whole_and_say_that_they_are_assumed() -> None:
+    prices = Prices.load()
+    assert prices.currency == "USD"
+    assert prices.describe().startswith("Assumed prices: ")
+
+
+def test_money_follows_from_seconds(tmp_path: Path) -> None:
+    text = """
+    currency = "EUR"
+    cpu_core_hour = 0.036
+    gpu_hour = 3.6
+    kwh = 0.5
+    cpu_core_watts = 10
+    gpu_watts = 400
+    """
+    (tmp_path / "own.toml").write_text(text)
+    prices = Prices.load(tmp_path / "own.toml")
+    million = prices.per_million(0.01)  # 10,000 core-seconds
+    assert million.amount == pytest.approx(0.1)
+    assert million.kwh == pytest.approx(10_000 / 3600 * 0.01)
+    assert million.currency == "EUR"
+    run = prices.cost(cpu_seconds=100, gpu_seconds=3600)
+    assert run.amount == pytest.approx(3.601)
+    assert str(run) == "3.6 EUR (0.4 kWh)"
+    owned = prices.model_copy(update={"electricity_included": False})
+    assert owned.cost(0, 3600).amount == pytest.approx(3.6 + 0.4 * 0.5)
+    assert "0.5 EUR per kWh added" in owned.describe()
+
+
+def test_every_problem_of_a_price_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "own.toml").write_text('currency = ""\ncpu_core_hour = -1\ngpu_hours = 2')
+    with pytest.raises(ConfigError) as caught:
+        Prices.load(tmp_path / "own.toml")
+    text = "\n".join(caught.value.problems)
+    assert all(f"own.toml: {key}" in text for key in ("currency", "cpu_core_hour", "gpu_hour", "gpu_hours", "kwh"))
+    with pytest.raises(ConfigError, match="does not exist"):
+        Prices.load(tmp_path / "absent.toml")
