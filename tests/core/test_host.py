@@ -74,7 +74,7 @@ def test_a_name_claimed_twice_is_an_error_that_names_both_plugins():
 
 
 def test_a_misspelt_hook_is_reported_with_the_right_spelling():
-    host = Host({"wrong": plugin(triptych_verticls=lambda: [])}, installed=False)
+    host = Host({"wrong": plugin(triptych_verticls=lambda: ["florist"])}, installed=False)
     assert "triptych_verticals" in str(info_of(host, "wrong").error)
 
 
@@ -97,7 +97,7 @@ def test_records_of_the_wrong_type_are_refused():
 
 def test_code_that_cannot_be_imported_is_reported_with_the_plugin():
     host = Host({"mine": offering(Part("fusion", "gone", "no_such_module:Gone", "."))}, installed=False)
-    with pytest.raises(PluginError, match="'mine'.*no_such_module"):
+    with pytest.raises(PluginError, match=r"'mine'.*no_such_module"):
         host.load_part("fusion", "gone")
 
 
