@@ -1,1 +1,16 @@
-"""The conformance kit: promises of the core as tests that plugin authors run on their own parts."""
+"""The promises of parts and verticals as checks; call them in the tests of a plugin.
+
+    from triptych.testing import check_encoder
+
+    def test_palette(tmp_path):
+        check_encoder(Palette.create(), [picture, another_picture, a_third], tmp_path)
+
+Each check raises `AssertionError` with the promise that is broken.
+"""
+
+from __future__ import annotations
+
+from triptych.testing.parts import check_encoder, check_fusion
+from triptych.testing.verticals import check_vertical
+
+__all__ = ["check_encoder", "check_fusion", "check_vertical"]
