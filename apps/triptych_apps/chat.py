@@ -95,9 +95,9 @@ class Chat:
 
             print_json(response)
         else:
-            from triptych_apps.render import print_response
+            from triptych_apps.render import print_brief_response
 
-            print_response(response)
+            print_brief_response(response)
         sys.stdout.flush()
 
     def _add(self, modality: str, path: str) -> None:

@@ -76,14 +76,13 @@ def field_options(request_type: type[Request], taken: set[str]) -> list[click.Op
         if flag in taken:
             flag = f"--request-{name.replace('_', '-')}"
         kind, multiple = _click_type(info.annotation)
-        metavar = None if isinstance(kind, click.Choice) or kind is click.BOOL else name.rpartition("_")[2].upper()
         options.append(
             click.Option(
                 [f"{flag}/--no-{flag[2:]}" if kind is click.BOOL and not multiple else flag, _PREFIX + name],
                 type=kind,
                 multiple=multiple,
                 default=None,
-                metavar=metavar,
+                metavar="FILE" if isinstance(kind, click.Path) else None,
                 help=info.description or _HELP.get(name),
             )
         )

@@ -36,7 +36,7 @@ class LazyGroup(click.Group):
     def __init__(self, *args: Any, lazy: Mapping[str, Lazy], plugins: bool = False, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._lazy = dict(lazy)
-        self._plugins = plugins
+        self.plugins = plugins
 
     def own_commands(self) -> list[str]:
         """The names that no plugin can take, in the order of the help."""
@@ -65,7 +65,7 @@ class LazyGroup(click.Group):
         name = args[0]
         if name.startswith("-") or ctx.resilient_parsing or self.get_command(ctx, name) is not None:
             return super().resolve_command(ctx, args)
-        if self._plugins and name in [spec.name for spec in default_host().verticals()]:
+        if self.plugins and name in [spec.name for spec in default_host().verticals()]:
             ctx.fail(f"{name!r} is a vertical, not a command. Did you mean `triptych ask {name} ...`?")
         near = difflib.get_close_matches(name, self.list_commands(ctx), n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
@@ -83,6 +83,6 @@ class LazyGroup(click.Group):
 
     def _offered(self) -> dict[str, str]:
         """Name and summary of the plugins' commands."""
-        if not self._plugins:
+        if not self.plugins:
             return {}
         return {spec.name: spec.summary for spec in default_host().commands() if spec.name not in self._lazy}

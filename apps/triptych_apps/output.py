@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
-    from rich.console import Console
+    from rich.console import Console, RenderableType
     from rich.table import Table
 
 _WIDTH_OF_A_FILE = 160  # where the output goes into a file or a pipe, rich would cut at 80 columns
@@ -65,27 +65,36 @@ def print_pairs(title: str, pairs: Mapping[str, Any]) -> None:
     _print_block(title, grid)
 
 
+def print_text(text: str, *, indent: int = 0, dim: bool = False) -> None:
+    """Plain words, folded at the width of the terminal."""
+    from rich.text import Text
+
+    _print(_indented(Text(text, style="dim" if dim else ""), indent))
+
+
 def _print_block(title: str, table: Table) -> None:
     """A title in bold, what belongs to it two columns further in, and an empty line."""
-    from rich.padding import Padding
     from rich.text import Text
 
+    heading = [Text(title, style="bold")] if title else []
+    _print(*heading, _indented(table, 2), "")
+
+
+def _indented(content: RenderableType, columns: int) -> RenderableType:
+    from rich.padding import Padding
+
+    return Padding(content, (0, 0, 0, columns), expand=False)
+
+
+def _print(*contents: RenderableType) -> None:
     out = console()
     with out.capture() as capture:
-        if title:
-            out.print(Text(title, style="bold"))
-        out.print(Padding(table, (0, 0, 0, 2), expand=False))
-    # rich fills every cell to its width, which is of no use in a file
-    lines = capture.get().splitlines() if out.is_terminal else [x.rstrip() for x in capture.get().splitlines()]
-    print("\n".join(lines) + "\n")
-
-
-def print_text(text: str, *, indent: int = 0) -> None:
-    """Plain words, folded at the width of the terminal."""
-    from rich.padding import Padding
-    from rich.text import Text
-
-    console().print(Padding(Text(text), (0, 0, 0, indent), expand=False))
+        for content in contents:
+            out.print(content)
+    text = capture.get()
+    if not out.is_terminal:  # rich fills every line to its width, which is of no use in a file
+        text = "".join(line.rstrip() + "\n" for line in text.splitlines())
+    print(text, end="")
 
 
 def format_value(value: Any) -> str:

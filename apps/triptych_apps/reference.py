@@ -17,14 +17,14 @@ import tokenize
 import typing
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import click
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from triptych import errors
-from triptych.config import Columns, Config, DataConfig, RetrievalConfig, Section, TrainingConfig, packaged_names
+from triptych.config import Config, Section, packaged_names
 from triptych.host import ENTRY_POINT_GROUP, default_host
 from triptych.vertical import Response, Vertical
 from triptych_apps.cli import group
@@ -79,18 +79,11 @@ def schemas() -> dict[str, str]:
 def configuration() -> str:
     """The page with every config key."""
     names = ", ".join(f"`{name}`" for name in packaged_names()) or "none"
-    sections: list[tuple[str, type[BaseModel]]] = [
-        ("", Config),
-        ("data", DataConfig),
-        ("data.columns", Columns),
-        ("training", TrainingConfig),
-        ("retrieval", RetrievalConfig),
-    ]
     parts = [_INTRODUCTION.format(names=names)]
-    for name, model in sections:
-        parts.append(_section(f"`[{name}]`" if name else "Top level", name, model))
+    parts += [_section(f"`[{name}]`" if name else "Top level", name, model) for name, model in _sections("", Config)]
     for vertical in first_party_verticals():
-        parts.append(_section(f"`[vertical]` of {vertical.name}", "vertical", vertical.settings_type))
+        for name, model in _sections("vertical", vertical.settings_type):
+            parts.append(_section(f"`[{name}]` of {vertical.name}", name, model))
     return "\n".join(parts)
 
 
@@ -127,11 +120,27 @@ def _schema(name: str, model: type[BaseModel]) -> str:
     return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
 
 
+def _sections(prefix: str, model: type[BaseModel]) -> Iterator[tuple[str, type[BaseModel]]]:
+    """A section and those within it; of a table of sections, the one called NAME."""
+    yield prefix, model
+    for name, info in model.model_fields.items():
+        key = f"{prefix}.{name}" if prefix else name
+        values = typing.get_args(info.annotation)[1:] if typing.get_origin(info.annotation) is dict else ()
+        if _is_section(info.annotation):
+            yield from _sections(key, info.annotation)
+        elif values and _is_section(values[0]):
+            yield from _sections(f"{key}.NAME", values[0])
+
+
+def _is_section(annotation: Any) -> TypeGuard[type[Section]]:
+    return isinstance(annotation, type) and issubclass(annotation, Section)
+
+
 def _section(title: str, prefix: str, model: type[BaseModel]) -> str:
     meanings = comments(model)
     rows = []
     for name, info in model.model_fields.items():
-        if isinstance(info.annotation, type) and issubclass(info.annotation, Section):
+        if _is_section(info.annotation):
             continue  # a section of its own
         key = f"{prefix}.{name}" if prefix else name
         meaning = info.description or meanings.get(name, "")
@@ -182,7 +191,9 @@ def _block(what: str) -> str:
 
 
 def _help(words: list[str]) -> str:
-    command: click.Command = group(words[0])
+    root = group(words[0])
+    root.plugins = False  # the page does not depend on what else is installed
+    command: click.Command = root
     context = command.make_context(words[0], [], resilient_parsing=True, terminal_width=_WIDTH)
     for word in words[1:]:
         if not isinstance(command, click.Group):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from triptych.types import MODALITIES
 from triptych_apps.errors import say
 from triptych_apps.output import format_value, print_pairs, print_table, print_text
 
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
     from triptych_apps.outcomes import SkippedRowOutcome
 
 _ROWS_SHOWN = 10  # of skipped rows and of warnings; --json has all of them
-_ALL_MODALITIES = ("text", "image", "audio")
 
 
 def print_metrics(metrics: Mapping[str, Any]) -> None:
@@ -66,12 +66,23 @@ def print_response(response: Response) -> None:
     print_text(data.pop("answer") + "\n")
     evidence, confidence = data.pop("evidence"), data.pop("confidence")
     attribution, variant, milliseconds = data.pop("attribution"), data.pop("variant"), data.pop("milliseconds")
-    pairs = {"confidence": confidence}
-    pairs |= {name.replace("_", " "): _indent(value) for name, value in data.items() if value not in (None, "", [], {})}
+    pairs: dict[str, Any] = {"confidence": confidence}
+    pairs |= {name.replace("_", " "): _in_words(value) for name, value in data.items()}
     pairs["evidence"] = "\n".join(_evidence_line(item) for item in evidence) or None
-    pairs["attribution"] = {m: attribution[m] for m in _ALL_MODALITIES if m in attribution} or None
+    pairs["attribution"] = {m: attribution[m] for m in MODALITIES if m in attribution} or None
     pairs["answered by"] = f"{variant}, {milliseconds:.0f} ms" if variant else None
     print_pairs("", pairs)
+
+
+def print_brief_response(response: Response) -> None:
+    """The answer as it stands in a conversation: one line below it says how sure it is and where it comes from."""
+    data = response.model_dump(mode="json", exclude={"answer", "variant", "milliseconds", "conversation"})
+    notes = [
+        f"{name.replace('_', ' ')} {format_value(v)}" for name, v in data.items() if isinstance(v, (str, float)) and v
+    ]
+    notes += [f"[{item['id']}] {item['title']}".strip() for item in data["evidence"][:1]]
+    print_text(response.answer)
+    print_text(", ".join(notes) + "\n", indent=2, dim=True)
 
 
 _COLUMNS = ("", "quality", "MB", "p50 / p99 ms", "a second", "memory MB", "a million")
@@ -123,10 +134,19 @@ def _is_table(part: Any) -> bool:
     return isinstance(part, (list, tuple)) and bool(part) and all(isinstance(row, Mapping) for row in part)
 
 
-def _indent(value: Any) -> Any:
+def _in_words(value: Any) -> Any:
+    """A field of a response: of what is nested, the parts that fit on a line; None for nothing to show."""
+    if value in (None, "", [], {}):
+        return None
+    if isinstance(value, Mapping):
+        return "\n".join(f"{key.replace('_', ' ')}: {format_value(v)}" for key, v in value.items() if _fits(v)) or None
     if _is_table(value):
-        return "\n".join(format_value(row) for row in value)
+        return "\n".join(format_value({key: v for key, v in row.items() if _fits(v)}) for row in value)
     return value
+
+
+def _fits(value: Any) -> bool:
+    return _is_cell(value) and value not in (None, "", [])
 
 
 def _evidence_line(item: Mapping[str, Any]) -> str:

@@ -12,6 +12,7 @@ from tests.apps.shop import Shop, ShopRequest, ShopResponse
 from triptych.errors import RefusedError
 from triptych.vertical import Evidence
 from triptych_apps.chat import Chat
+from triptych_apps.render import print_response
 
 
 class FakePredictor:
@@ -116,10 +117,22 @@ def test_what_begins_with_a_slash_and_is_unknown_is_not_sent(chat, predictor, ca
     assert capsys.readouterr().err.count("/audio PATH") == 2
 
 
-def test_people_read_the_answer_first_and_then_what_it_rests_on(predictor, capsys):
+def test_people_read_the_answer_and_one_line_of_where_it_comes_from(predictor, capsys):
     Chat(predictor, {}, as_json=False).take("hello")
+    assert capsys.readouterr().out == "olleh\n  confidence 0.750, [kb-1] Colours\n\n"
+
+
+def test_all_of_a_response_is_shown_by_name(predictor, capsys):
+    print_response(predictor.answer(text="hello", conversation="c1"))
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "olleh"
+    assert [line.split()[0] for line in lines[2:-1]] == [
+        "confidence",
+        "conversation",
+        "evidence",
+        "attribution",
+        "answered",
+    ]
     assert any("[kb-1] Colours (document, 0.50)" in line for line in lines)
     assert any("fake, 12 ms" in line for line in lines)
 
