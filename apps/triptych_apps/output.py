@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -66,7 +67,10 @@ def print_pairs(title: str, pairs: Mapping[str, Any]) -> None:
 
 
 def print_text(text: str, *, indent: int = 0, dim: bool = False) -> None:
-    """Plain words, folded at the width of the terminal."""
+    """Plain words, folded at the width of the terminal; a file gets the lines as they are."""
+    if not sys.stdout.isatty():
+        print(textwrap.indent(text, " " * indent))
+        return
     from rich.text import Text
 
     _print(_indented(Text(text, style="dim" if dim else ""), indent))
