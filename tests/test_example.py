@@ -94,12 +94,31 @@ def test_its_guardrail_refuses(shop, outcome):
     assert "2000 characters" in done.stderr
 
 
-def test_its_guardrail_hides_card_numbers(monkeypatch):
+@pytest.fixture
+def florist(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The plugin's package, without installing it."""
     monkeypatch.syspath_prepend(str(EXAMPLE))
     import triptych_florist
+
+    return triptych_florist
+
+
+def test_its_parts_keep_the_promises_of_their_base_classes(florist, tmp_path):
+    import numpy as np
+
+    from triptych.testing import check_encoder, check_vertical
+    from triptych_florist.florist import Florist
+    from triptych_florist.palette import Palette
+
+    pictures = np.random.default_rng(0).integers(0, 255, (3, 30, 40, 3), dtype=np.uint8)
+    check_encoder(Palette.create(), list(pictures), tmp_path)
+    check_vertical(Florist(), tmp_path)
+
+
+def test_its_guardrail_hides_card_numbers(florist):
     from triptych.host import Host
     from triptych.vertical import Request
 
-    host = Host({"florist": triptych_florist}, installed=False)
+    host = Host({"florist": florist}, installed=False)
     request = host.before_answer("florist", Request(text="my card is 4111 1111 1111 1111, thank you"))
     assert request.text == "my card is [card number], thank you"
