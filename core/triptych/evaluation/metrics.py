@@ -157,9 +157,8 @@ def _f1_of_means(means: Array) -> Array:
 
 def _ranks(values: Tensor) -> Tensor:
     """Float64 [samples]: places from one; equal values share the mean of their places."""
-    _, inverse, counts = values.unique(return_inverse=True, return_counts=True)
-    last = counts.cumsum(dim=0).double()
-    return (last - (counts.double() - 1) / 2)[inverse]
+    _, inverse, counts = np.unique(values.numpy(), return_inverse=True, return_counts=True)
+    return torch.from_numpy((counts.cumsum() - (counts - 1) / 2)[inverse])
 
 
 def _correlation(a: Tensor, b: Tensor) -> float:

@@ -1,0 +1,262 @@
+"""Is a message within what the model was trained for? A score, and a threshold for a stated error rate.
+
+The score adds up three kinds of evidence, each in deviations of the in-scope validation samples:
+
+- how near the message is to training examples of the very label that was predicted (deep nearest neighbours, Sun et
+  al. 2022, here within the label: near to other labels is no support for this one);
+- the log-odds of that label;
+- where out-of-scope examples are known, how much nearer one of those is. That takes points away and never gives any:
+  unlike the known out-of-scope messages does not mean in scope.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from triptych.errors import BundleError
+
+Seen = tuple[Tensor, Tensor]
+"""Embeddings [samples, dim] and calibrated probabilities [samples, labels] of the same samples."""
+
+SETTINGS, VECTORS = "scope.json", "scope.safetensors"
+_ROWS = 512  # messages compared with all examples at once
+_SURE = 1e-6  # probabilities nearer to 0 or 1 than this say no more
+# How much the known out-of-scope examples count, found on splits of HWU64's training messages with intents withheld:
+# strong enough to use them well, while messages out of scope in a new way are ranked no worse than without.
+_WEIGHT, _MARGIN, _BEND = 8.0, 0.5, 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class ScopeSettings:
+    """Everything of a detector but its vectors; JSON.
+
+    `basis` says what `threshold` was set on: "out-of-scope" (then `rate` is the share of out-of-scope messages
+    accepted), or "in-scope" (then it is the share of in-scope messages rejected, for there was nothing else to set it
+    on). `assurance` is the probability that the rate is held on messages like those it was set on; None where there
+    were too few to give one.
+    """
+
+    neighbours: int
+    threshold: float | None = None  # None: everything is accepted
+    rate: float = 0.0
+    basis: str = "none"
+    assurance: float | None = None
+    examples: int = 0  # how many scores the threshold was set on
+    centre: tuple[float, float] = (0.0, 0.0)  # of nearness and log-odds, over in-scope validation samples
+    scale: tuple[float, float] = (1.0, 1.0)
+
+
+class ScopeDetector:
+    """Accept a message as in scope when `score` >= `threshold`. `fit`, then `set_threshold`."""
+
+    def __init__(self, vectors: Tensor, labels: Tensor, outside: Tensor, settings: ScopeSettings) -> None:
+        self.vectors, self.labels, self.outside = vectors, labels, outside
+        self.settings = settings
+
+    @classmethod
+    def fit(cls, embeddings: Tensor, labels: Tensor, *, neighbours: int = 3) -> ScopeDetector:
+        """Remember the training examples: embeddings [samples, dim] and int64 labels [samples]."""
+        if len(embeddings) == 0 or len(embeddings) != len(labels):
+            raise ValueError(f"one label for each example is needed, got {len(labels)} for {len(embeddings)}")
+        return cls(_unit(embeddings), labels, embeddings.new_zeros(0, embeddings.shape[1]), ScopeSettings(neighbours))
+
+    @property
+    def threshold(self) -> float:
+        """The lowest score that is accepted; minus infinity where everything is."""
+        return -math.inf if self.settings.threshold is None else self.settings.threshold
+
+    def set_threshold(
+        self, *, inside: Seen, outside: Seen | None = None, rate: float = 0.05, assurance: float = 0.9
+    ) -> None:
+        """Set the threshold on validation samples, none of which the model was trained on.
+
+        With `outside`, at most `rate` of out-of-scope messages are accepted, with probability `assurance` over the
+        draw of the examples (with fewer examples than that takes, on average over such draws); the examples are kept
+        as evidence too, each judged here as if it were not among them. Without `outside`, or with too few, at most
+        `rate` of in-scope messages are rejected, on average. Raises `ValueError` for no in-scope samples.
+        """
+        if len(inside[0]) == 0:
+            raise ValueError("a threshold needs in-scope validation samples")
+        near, odds = self._nearness(*inside), _log_odds(inside[1])
+        self.settings = ScopeSettings(
+            self.settings.neighbours,
+            centre=(float(near.mean()), float(odds.mean())),
+            scale=(_spread(near), _spread(odds)),
+        )
+        if outside is not None and len(outside[0]):
+            self.outside = _unit(outside[0])
+            scores = self._score(*outside, leave_self_out=True)
+            threshold, sure = accept_threshold(scores, rate, assurance)
+            if threshold is not None:
+                self._settle(threshold, rate, "out-of-scope", assurance if sure else None, len(scores))
+                return
+        scores = self.score(*inside)
+        self._settle(reject_threshold(scores, rate), rate, "in-scope", None, len(scores))
+
+    def score(self, embeddings: Tensor, probabilities: Tensor) -> Tensor:
+        """Float32 [samples], higher is more in scope. Embeddings [samples, dim], probabilities [samples, labels]."""
+        return self._score(embeddings, probabilities)
+
+    def save(self, directory: Path) -> None:
+        """Write JSON and safetensors into an existing directory. Vectors are kept in half precision."""
+        (directory / SETTINGS).write_text(json.dumps(asdict(self.settings), indent=1), encoding="utf-8")
+        tensors = {"vectors": self.vectors.half(), "labels": self.labels, "outside": self.outside.half()}
+        save_file({k: v.contiguous() for k, v in tensors.items()}, directory / VECTORS)
+
+    @classmethod
+    def load(cls, directory: Path) -> ScopeDetector:
+        """What `save` wrote. Raises `BundleError`."""
+        try:
+            settings = json.loads((directory / SETTINGS).read_text(encoding="utf-8"))
+            settings |= {k: tuple(settings[k]) for k in ("centre", "scale")}
+            tensors = load_file(directory / VECTORS)
+            found = tensors["vectors"].float(), tensors["labels"], tensors["outside"].float()
+            return cls(*found, ScopeSettings(**settings))
+        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+            raise BundleError(f"the scope detector in {directory} cannot be read: {error!r}") from error
+
+    def describe(self) -> dict[str, Any]:
+        """The threshold and what it rests on, as JSON."""
+        kept = asdict(self.settings)
+        return {k: kept[k] for k in ("threshold", "rate", "basis", "assurance", "examples")}
+
+    def _score(self, embeddings: Tensor, probabilities: Tensor, *, leave_self_out: bool = False) -> Tensor:
+        (near_centre, odds_centre), (near_scale, odds_scale) = self.settings.centre, self.settings.scale
+        near = self._nearness(embeddings, probabilities)
+        score = (near - near_centre) / near_scale + (_log_odds(probabilities) - odds_centre) / odds_scale
+        # with a single example nothing is left to compare it with
+        if len(self.outside) <= int(leave_self_out):
+            return score
+        known = torch.empty(len(embeddings))
+        queries = _unit(embeddings)
+        count = min(self.settings.neighbours, len(self.outside) - int(leave_self_out))
+        for start in range(0, len(queries), _ROWS):
+            rows = torch.arange(start, min(start + _ROWS, len(queries)))
+            similar = queries[rows] @ self.outside.T
+            if leave_self_out:
+                similar[torch.arange(len(rows)), rows] = -math.inf
+            known[rows] = similar.topk(count, dim=1).values.mean(dim=1)
+        gap = (known - near) / near_scale + _MARGIN
+        return score - _WEIGHT * F.softplus(_BEND * gap) / _BEND
+
+    def _nearness(self, embeddings: Tensor, probabilities: Tensor) -> Tensor:
+        """Mean cosine with the nearest training examples of the predicted label, float32 [samples]."""
+        predicted = probabilities.argmax(dim=1)
+        queries = _unit(embeddings)
+        nearness = torch.empty(len(queries))
+        # one small product for each predicted label: only its own examples are looked at
+        for label in sorted(set(predicted.tolist())):
+            rows = (predicted == label).nonzero().flatten()
+            examples = self.vectors[self.labels == label]
+            if len(examples) == 0:
+                nearness[rows] = -1.0  # a label without examples has nothing to be near to
+                continue
+            similar = queries[rows] @ examples.T
+            nearness[rows] = similar.topk(min(self.settings.neighbours, len(examples)), dim=1).values.mean(dim=1)
+        return nearness
+
+    def _settle(self, threshold: float | None, rate: float, basis: str, assurance: float | None, examples: int) -> None:
+        kept = self.settings
+        self.settings = ScopeSettings(
+            kept.neighbours, threshold, rate, basis, assurance, examples, kept.centre, kept.scale
+        )
+
+
+def accept_threshold(scores: Tensor, rate: float, assurance: float) -> tuple[float | None, bool]:
+    """The lowest threshold that accepts at most `rate` of scores like these, and whether with `assurance`.
+
+    Tolerance limits by order statistics (Wilks 1941): of n scores at most j may be accepted, where a binomial
+    (n, rate) gives j or fewer with probability at most 1 - `assurance`. Where n is too small for any j, the split
+    conformal quantile holds the rate on average (Vovk et al. 2005); where n < 1 / rate - 1, nothing does: None.
+    """
+    ordered = scores.float().sort().values
+    n = len(ordered)
+    accepted, below, term = -1, 0.0, (1 - rate) ** n
+    while accepted + 1 < n and below + term <= 1 - assurance:
+        accepted += 1
+        below += term
+        term *= (n - accepted) / (accepted + 1) * rate / (1 - rate)
+    sure = accepted >= 0
+    if not sure:
+        accepted = math.floor((n + 1) * rate) - 1
+        if accepted < 0:
+            return None, False
+    highest_rejected = ordered[n - 1 - accepted]
+    # the next number of the scores' own precision: one in double precision would be rounded back
+    return float(torch.nextafter(highest_rejected, torch.tensor(math.inf))), sure
+
+
+def reject_threshold(scores: Tensor, rate: float) -> float | None:
+    """The highest threshold that rejects at most `rate` of scores like these on average (split conformal).
+
+    None where there are too few to reject any.
+    """
+    ordered = scores.float().sort().values
+    rejected = math.floor((len(ordered) + 1) * rate)
+    return None if rejected == 0 else float(ordered[rejected - 1])
+
+
+def auroc(inside: Tensor, outside: Tensor) -> float:
+    """The probability that an in-scope score is higher than an out-of-scope one, ties counting half."""
+    ordered, _ = outside.double().sort()
+    lower = torch.searchsorted(ordered, inside.double())
+    not_higher = torch.searchsorted(ordered, inside.double(), right=True)
+    return float((lower + not_higher).double().mean() / (2 * len(ordered)))
+
+
+def scope_metrics(detector: ScopeDetector, *, inside: Seen, outside: Seen) -> dict[str, Any]:
+    """How well a detector tells test samples apart, beside the maximum probability.
+
+    `false_accept_rate` is the share of out-of-scope samples accepted at the detector's threshold, `recall_at_rate`
+    the share rejected, `in_scope_rejected` what that costs. `in_scope_rejected_at_rate` compares with the maximum
+    probability on equal terms: both thresholds are put on these very samples so that the stated rate is just held.
+    """
+    kept, strange = detector.score(*inside), detector.score(*outside)
+    sure_kept, sure_strange = inside[1].max(dim=1).values, outside[1].max(dim=1).values
+    accepted = float((strange >= detector.threshold).double().mean())
+    rate = detector.settings.rate
+    return {
+        "auroc": auroc(kept, strange),
+        "max_probability_auroc": auroc(sure_kept, sure_strange),
+        "recall_at_rate": 1 - accepted,
+        "false_accept_rate": accepted,
+        "stated_false_accept_rate": rate if detector.settings.basis == "out-of-scope" else None,
+        "in_scope_rejected": float((kept < detector.threshold).double().mean()),
+        "in_scope_rejected_at_rate": _rejected_at(kept, strange, rate),
+        "max_probability_in_scope_rejected_at_rate": _rejected_at(sure_kept, sure_strange, rate),
+        "in_scope": len(kept),
+        "out_of_scope": len(strange),
+        "threshold_basis": detector.settings.basis,
+        "assurance": detector.settings.assurance,
+    }
+
+
+def _rejected_at(inside: Tensor, outside: Tensor, rate: float) -> float:
+    """Share of `inside` rejected when just `rate` of `outside` is accepted."""
+    ordered, _ = outside.sort()
+    highest_rejected = ordered[len(ordered) - 1 - math.floor(rate * (len(ordered) - 1))]
+    return float((inside <= highest_rejected).double().mean())
+
+
+def _unit(embeddings: Tensor) -> Tensor:
+    """Unit rows, rounded to half precision, so that a saved detector gives the scores of the one that was fitted."""
+    return F.normalize(embeddings.float(), dim=1).half().float()
+
+
+def _log_odds(probabilities: Tensor) -> Tensor:
+    return torch.logit(probabilities.float().max(dim=1).values, eps=_SURE)
+
+
+def _spread(values: Tensor) -> float:
+    """A deviation that is never zero, so that equal values do not divide by nothing."""
+    return max(float(values.std(correction=0)), 1e-3)
