@@ -164,7 +164,9 @@ def _same_file(descriptor: int, path: Path) -> bool:
 
 
 class Lock:
-    """An exclusive lock on a directory, held by an open file in it; the system frees it when the process dies.
+    """An exclusive lock on a directory (made where it is missing), held by an open file in it.
+
+    The system frees it when the process dies.
 
     `taken` is the message of the `BundleError` raised when it is not free within `wait_s`; "{owner}" in it becomes
     the holder's process id.
@@ -185,7 +187,11 @@ class Lock:
 
     def _acquire(self) -> bool:
         while True:
-            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            except FileNotFoundError:  # its holder has just removed the directory
+                continue
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -215,7 +221,7 @@ class Lock:
         return self._descriptor >= 0
 
     def release(self) -> None:
-        """Remove the file and free the lock; a second call does nothing."""
+        """Remove the file, where it is still there, and free the lock; a second call does nothing."""
         if self.held:
             self.path.unlink(missing_ok=True)
             os.close(self._descriptor)

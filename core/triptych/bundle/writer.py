@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import errno
 import hashlib
@@ -55,7 +56,8 @@ class BundleWriter:
     removed, and nothing else in it is touched.
 
     Raises `BundleError` where `output` holds files that no bundle has (they are never touched), or where another
-    writer is at work in `workspace`. Inside the context, errors of a full disk become `MissingError`.
+    writer is at work in `workspace`. A workspace below `output`/.work belongs to the bundle: `commit` removes it, and
+    those that killed runs left beside it. Inside the context, errors of a full disk become `MissingError`.
     """
 
     def __init__(self, output: str | Path, workspace: str | Path) -> None:
@@ -64,7 +66,6 @@ class BundleWriter:
         self.path = self.workspace / STAGING
         check_output(self.output, self.workspace)
         with full_disk_explained(self.output, self.workspace):
-            self.workspace.mkdir(parents=True, exist_ok=True)
             self._lock = Lock(
                 self.workspace,
                 taken=f"{{owner}} is building in {self.workspace}; wait until it ends, or choose another --output",
@@ -95,6 +96,7 @@ class BundleWriter:
             write_synced(self.path / MANIFEST_HASH, f"{digest}  {MANIFEST}\n")
             sync_tree(self.path)
             directory = self._place(digest[:8])
+        self._remove_workspaces()
         self.close()
         return directory
 
@@ -157,6 +159,20 @@ class BundleWriter:
             if is_full_disk(error):  # copytree gathers the errors of its files into one of another kind
                 raise no_space(self.output, needed) from error
             raise
+
+    def _remove_workspaces(self) -> None:
+        """Remove this workspace and its abandoned neighbours, where they lie in the output's own place for them."""
+        work = self.output / WORK
+        if self.workspace.parent != work:
+            return
+        for neighbour in work.iterdir():
+            if neighbour == self.workspace:
+                shutil.rmtree(neighbour, ignore_errors=True)
+                continue
+            with contextlib.suppress(BundleError), Lock(neighbour, taken="its run is alive"):
+                shutil.rmtree(neighbour, ignore_errors=True)
+        with contextlib.suppress(OSError):  # another run is at work in it
+            work.rmdir()
 
     def close(self) -> None:
         """Remove what was not committed and free the workspace; a second call does nothing."""

@@ -17,17 +17,19 @@ class _Record(BaseModel):
 
 
 class Quality(_Record):
-    """A metric on held-out data with its interval (95 % by default of whoever computed it)."""
+    """A metric on held-out data, with its interval where there is one (None: not computed)."""
 
     metric: str
     value: Finite
-    low: Finite
-    high: Finite
+    low: Finite | None = None
+    high: Finite | None = None
     higher_is_better: bool = True
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
-        if not self.low <= self.value <= self.high:
+        if (self.low is None) != (self.high is None):
+            raise ValueError("an interval has two ends")
+        if self.low is not None and self.high is not None and not self.low <= self.value <= self.high:
             raise ValueError(f"the interval [{self.low}, {self.high}] does not hold the value {self.value}")
         return self
 
@@ -37,23 +39,34 @@ class Quality(_Record):
         return self.value if self.higher_is_better else -self.value
 
     def __str__(self) -> str:
-        return f"{self.value:.4g} [{self.low:.4g}, {self.high:.4g}]"
+        return f"{self.value:.4g}" + ("" if self.low is None else f" [{self.low:.4g}, {self.high:.4g}]")
 
 
-class Variant(_Record):
-    """One way to answer, with its row of the ledger. None: not measured."""
+class Row(_Record):
+    """A row of the ledger of which all or little was measured (None: not measured), as of a classical rival."""
 
     name: str
     quality: Quality
+    size_mb: Finite | None = None
+    p50_ms: Finite | None = None
+    p99_ms: Finite | None = None
+    throughput_per_s: Finite | None = None
+    cost_per_million: Finite | None = None
+    currency: str = ""
+    resident_mb: Finite | None = None
+    training_cost: Finite | None = None
+    notes: list[str] = []
+
+
+class Variant(Row):
+    """One way to answer, measured in all that decides."""
+
     size_mb: Finite  # on disk
     p50_ms: Finite  # of a single request
     p99_ms: Finite
     throughput_per_s: Finite  # in batches
     cost_per_million: Finite  # requests, in `currency`
     currency: str
-    resident_mb: Finite | None = None
-    training_cost: Finite | None = None  # of one run, in `currency`
-    notes: list[str] = []
 
     def dominates(self, other: Variant) -> bool:
         """Whether this one is at least as good in quality, cost, latency and size, and better in one."""
@@ -82,7 +95,7 @@ class Ledger(_Record):
     chosen: str
     why: str
     tolerance: Finite
-    rival: Variant | None = None
+    rival: Row | None = None
     gain: Gain | None = None
     worth_it: bool | None = None  # None: there is no rival to compare with
     verdict: str = ""
@@ -94,8 +107,8 @@ class Ledger(_Record):
         cls,
         variants: Sequence[Variant],
         *,
-        tolerance: float,
-        rival: Variant | None = None,
+        tolerance: float = 0.0,
+        rival: Row | None = None,
         gain: Gain | None = None,
         notes: Sequence[str] = (),
     ) -> Self:
@@ -115,7 +128,7 @@ class Ledger(_Record):
             chosen=chosen.name,
             why=_why(chosen, best, variants, tolerance),
             tolerance=tolerance,
-            rival=rival,
+            rival=None if rival is None else Row.model_validate(rival.model_dump()),
             gain=gain,
             worth_it=worth_it,
             verdict=verdict,
@@ -161,19 +174,19 @@ class Ledger(_Record):
             text.append("\n".join(f"- {note}" for note in notes))
         return "\n\n".join(text) + "\n"
 
-    def _row(self, v: Variant) -> str:
+    def _row(self, v: Row) -> str:
         name = f"**{v.name}**" if v.name == self.chosen else v.name
         if v is self.rival:
             name = f"{v.name} (rival)"
         elif v.name in self.front:
             name += " *"
-        memory = "" if v.resident_mb is None else f"{v.resident_mb:.4g}"
-        numbers = [v.cost_per_million, v.p50_ms, v.p99_ms, v.throughput_per_s, v.size_mb]
-        cells = [name.replace("|", "\\|"), str(v.quality), *(_short(number) for number in numbers), memory]
+        numbers = [v.cost_per_million, v.p50_ms, v.p99_ms, v.throughput_per_s, v.size_mb, v.resident_mb]
+        shown = ["" if number is None else _short(number) for number in numbers]
+        cells = [name.replace("|", "\\|"), str(v.quality), *shown]
         return "| " + " | ".join(cells) + " |"
 
 
-def _check(variants: Sequence[Variant], tolerance: float, rival: Variant | None) -> None:
+def _check(variants: Sequence[Variant], tolerance: float, rival: Row | None) -> None:
     if not variants:
         raise ConfigError("a ledger needs at least one variant")
     if not tolerance >= 0:
@@ -181,12 +194,13 @@ def _check(variants: Sequence[Variant], tolerance: float, rival: Variant | None)
     names = [v.name for v in variants]
     if len(set(names)) != len(names):
         raise ConfigError(f"two variants have one name: {', '.join(names)}")
-    rows = [*variants, *([rival] if rival is not None else [])]
+    rows: list[Row] = [*variants, *([rival] if rival is not None else [])]
     kinds = {(v.quality.metric, v.quality.higher_is_better) for v in rows}
     if len(kinds) > 1:
         raise ConfigError(f"variants are judged by different metrics: {', '.join(sorted(k[0] for k in kinds))}")
-    if len({v.currency for v in rows}) > 1:
-        raise ConfigError(f"variants cost different currencies: {', '.join(sorted({v.currency for v in rows}))}")
+    currencies = sorted({v.currency for v in rows if v.cost_per_million is not None})
+    if len(currencies) > 1:
+        raise ConfigError(f"variants are priced in different currencies: {', '.join(currencies)}")
 
 
 def _loss(best: Variant, other: Variant) -> float:
@@ -209,36 +223,40 @@ def _why(chosen: Variant, best: Variant, variants: Sequence[Variant], tolerance:
     )
 
 
-def _verdict(chosen: Variant, rival: Variant, gain: Gain | None) -> tuple[bool, str]:
+def _verdict(chosen: Variant, rival: Row, gain: Gain | None) -> tuple[bool | None, str]:
     """Whether the chosen variant is better than the rival beyond chance, and the sentence that says so."""
-    quality = chosen.quality
-    sign = 1.0 if quality.higher_is_better else -1.0
+    quality, name = chosen.quality, rival.name
+    cost, cheaper = "", False
+    if rival.cost_per_million is not None:
+        cost = f" It costs {_times(rival.cost_per_million, chosen.cost_per_million)} {name}."
+        cheaper = chosen.cost_per_million < rival.cost_per_million
     if gain is None:
-        gain = Gain(
-            value=quality.value - rival.quality.value,
-            low=quality.low - rival.quality.value,
-            high=quality.high - rival.quality.value,
-        )
-    interval = f"{gain.value:+.4g} [{gain.low:+.4g}, {gain.high:+.4g}]"
-    change = f"{quality.metric} changes by {interval} against {rival.name}"
-    cost = f"It costs {_times(rival.cost_per_million, chosen.cost_per_million)} {rival.name}"
-    if min(sign * gain.low, sign * gain.high) > 0:
-        return True, f"Worth it: {change}. {cost}."
-    worse = max(sign * gain.low, sign * gain.high) < 0
-    reason = "which is worse" if worse else "an interval that holds zero, so the gain may be chance"
-    cheaper = chosen.cost_per_million < rival.cost_per_million
-    advice = "only its cost speaks for it" if cheaper else f"use {rival.name}"
-    return False, f"Not worth it: {change}, {reason}. {cost}: {advice}."
+        if quality.low is None or quality.high is None:
+            difference = f"{quality.value - rival.quality.value:+.4g}"
+            return (
+                None,
+                f"{quality.metric} changes by {difference} against {name}; there is no interval to judge it by.{cost}",
+            )
+        base = rival.quality.value
+        gain = Gain(value=quality.value - base, low=quality.low - base, high=quality.high - base)
+    change = f"{quality.metric} changes by {gain.value:+.4g} [{gain.low:+.4g}, {gain.high:+.4g}] against {name}"
+    ends = (gain.low, gain.high) if quality.higher_is_better else (-gain.high, -gain.low)
+    if ends[0] > 0:
+        return True, f"Worth it: {change}.{cost}"
+    reason = "which is worse" if ends[1] < 0 else "an interval that holds zero, so the gain may be chance"
+    advice = "Only its cost speaks for it." if cheaper else f"Use {name}."
+    return False, f"Not worth it: {change}, {reason}.{cost} {advice}"
 
 
 def _times(other: float, ours: float) -> str:
     """How our cost compares with another one, to be followed by its name."""
     if ours <= 0 or other <= 0:
         return "less than" if ours < other else "as much as" if ours == other else "more than"
-    ratio = other / ours
-    if 0.95 < ratio < 1.05:
+    ratio = max(other / ours, ours / other)
+    if ratio < 1.05:
         return "about as much as"
-    return f"{ratio:.2g} times less than" if ratio > 1 else f"{1 / ratio:.2g} times more than"
+    shown = f"{ratio:,.0f}" if ratio >= 10 else f"{ratio:.2g}"
+    return f"{shown} times {'less' if ours < other else 'more'} than"
 
 
 def _short(number: float) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from triptych.compression.ledger import Ledger, Variant
+from triptych.compression.ledger import Ledger, Quality, Row, Variant
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,14 +37,16 @@ def plot_ledger(ledger: Ledger, path: str | Path, *, title: str = "") -> Path:
     figure = Figure(figsize=(8, 5), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    rows = [*ledger.variants, *([ledger.rival] if ledger.rival is not None else [])]
-    costs = [v.cost_per_million for v in rows]
+    rows = _points(ledger)
+    costs = [_cost(v) for v in rows]
     if min(costs) > 0 and max(costs) / min(costs) > 5:
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter(FuncFormatter(lambda cost, _: f"{cost:g}"))
     _draw_front(axes, ledger.variants)
     for variant in rows:
         _draw(axes, variant, ledger)
+    if ledger.rival is not None:
+        axes.axhline(ledger.rival.quality.value, color=_RIVAL, linewidth=1, linestyle=":", alpha=0.7, zorder=1)
     quality = rows[0].quality
     better = "higher" if quality.higher_is_better else "lower"
     axes.set_xlabel(f"cost per million requests ({rows[0].currency}, assumed prices)")
@@ -71,15 +73,31 @@ def _draw_front(axes: Axes, variants: list[Variant]) -> None:
     axes.plot(costs, values, drawstyle="steps-post", color=_FRONT, linewidth=1.2, alpha=0.5, zorder=1)
 
 
-def _draw(axes: Axes, variant: Variant, ledger: Ledger) -> None:
-    quality, cost = variant.quality, variant.cost_per_million
-    interval = [[quality.value - quality.low], [quality.high - quality.value]]
-    colour = _colour(variant, ledger)
-    axes.errorbar(cost, quality.value, interval, ecolor=colour, elinewidth=1.2, capsize=2, alpha=0.35, fmt="none")
+def _draw(axes: Axes, variant: Row, ledger: Ledger) -> None:
+    quality, cost, colour = variant.quality, _cost(variant), _colour(variant, ledger)
+    axes.vlines(cost, *_interval(quality), color=colour, linewidth=1.4, alpha=0.4, zorder=2)
     axes.plot(cost, quality.value, zorder=3, **_style(variant, ledger))
 
 
-def _colour(variant: Variant, ledger: Ledger) -> str:
+def _points(ledger: Ledger) -> list[Row]:
+    """All rows that have a cost, the rival last."""
+    rival = ledger.rival
+    return [*ledger.variants, *([rival] if rival is not None and rival.cost_per_million is not None else [])]
+
+
+def _cost(variant: Row) -> float:
+    assert variant.cost_per_million is not None
+    return variant.cost_per_million
+
+
+def _interval(quality: Quality) -> tuple[float, float]:
+    """The ends of the interval; twice the value where there is none."""
+    if quality.low is None or quality.high is None:
+        return quality.value, quality.value
+    return quality.low, quality.high
+
+
+def _colour(variant: Row, ledger: Ledger) -> str:
     if variant is ledger.rival:
         return _RIVAL
     if variant.name == ledger.chosen:
@@ -87,7 +105,7 @@ def _colour(variant: Variant, ledger: Ledger) -> str:
     return _FRONT if variant.name in ledger.front else _OTHER
 
 
-def _style(variant: Variant, ledger: Ledger) -> dict[str, Any]:
+def _style(variant: Row, ledger: Ledger) -> dict[str, Any]:
     colour = _colour(variant, ledger)
     marker = {_RIVAL: "D", _CHOSEN: "*"}.get(colour, "o")
     size = {_RIVAL: 7, _CHOSEN: 15}.get(colour, 8)
@@ -100,13 +118,13 @@ def _legend(ledger: Ledger) -> tuple[list[Any], list[str]]:
 
     names = {_CHOSEN: "chosen", _FRONT: "on the Pareto front", _OTHER: "dominated", _RIVAL: "classical rival"}
     shown: dict[str, Any] = {}
-    for variant in [*ledger.variants, *([ledger.rival] if ledger.rival is not None else [])]:
+    for variant in _points(ledger):
         shown.setdefault(_colour(variant, ledger), Line2D([], [], **_style(variant, ledger)))
     colours = [colour for colour in names if colour in shown]
     return [shown[colour] for colour in colours], [names[colour] for colour in colours]
 
 
-def _label(axes: Axes, figure: Figure, rows: list[Variant], ledger: Ledger) -> None:
+def _label(axes: Axes, figure: Figure, rows: list[Row], ledger: Ledger) -> None:
     """Write each name and size beside its point, where it covers no other label, point or interval."""
     from matplotlib.patheffects import withStroke
     from matplotlib.transforms import Bbox
@@ -116,17 +134,16 @@ def _label(axes: Axes, figure: Figure, rows: list[Variant], ledger: Ledger) -> N
     renderer = figure.canvas.get_renderer()  # type: ignore[attr-defined]  # Agg's canvas has one
     taken = []
     for v in rows:
-        low, high = axes.transData.transform(
-            [(v.cost_per_million, v.quality.low), (v.cost_per_million, v.quality.high)]
-        )
+        bottom, top = _interval(v.quality)
+        levels = (bottom, v.quality.value, top)
+        low, middle, high = axes.transData.transform([(_cost(v), level) for level in levels])  # pixels
         taken.append(Bbox([[low[0] - 4, min(low[1], high[1])], [low[0] + 4, max(low[1], high[1])]]))
-        middle = axes.transData.transform((v.cost_per_million, v.quality.value))
         taken.append(Bbox([middle - 12, middle + 12]))
     frame = axes.get_window_extent(renderer)
     for v in rows:
         text = axes.annotate(
-            f"{v.name}\n{v.size_mb:.3g} MB, {v.p50_ms:.2g} ms",
-            (v.cost_per_million, v.quality.value),
+            "\n".join([v.name, *_details(v)]),
+            (_cost(v), v.quality.value),
             xytext=(0, 0),
             textcoords="offset points",
             fontsize=8,
@@ -146,6 +163,13 @@ def _label(axes: Axes, figure: Figure, rows: list[Variant], ledger: Ledger) -> N
             if penalty < best[0]:
                 best = (penalty, place)
         taken.append(_put(text, best[1], renderer))
+
+
+def _details(variant: Row) -> list[str]:
+    """The second line of a label: size and latency, where they are known."""
+    numbers = [(variant.size_mb, "MB"), (variant.p50_ms, "ms")]
+    known = [f"{number:.3g} {unit}" for number, unit in numbers if number is not None]
+    return [", ".join(known)] if known else []
 
 
 def _put(annotation: Any, place: tuple[int, int, str, str], renderer: Any) -> Any:

@@ -230,13 +230,34 @@ def test_a_file_as_output_is_refused(tmp_path: Path, output: Path) -> None:
         check_output(output)
 
 
-def test_the_workspace_may_lie_in_the_output(output: Path) -> None:
-    for _ in range(2):
-        with BundleWriter(output, output / ".work" / "run") as writer:
-            (writer.path / "a.json").write_text("{}")
-            writer.commit(Manifest(vertical="florist"))
-    assert open_bundle(output).manifest.vertical == "florist"
+def test_a_workspace_in_the_output_is_removed_with_abandoned_neighbours_but_no_live_one(output: Path) -> None:
+    (output / ".work" / "killed" / "bundle").mkdir(parents=True)
+    (output / ".work" / "killed" / "features.safetensors").write_text("x")
+    with (
+        BundleWriter(output, output / ".work" / "live") as live,
+        BundleWriter(output, output / ".work" / "run") as writer,
+    ):
+        (writer.path / "a.json").write_text("{}")
+        (writer.workspace / "features.safetensors").write_text("kept while the run lives")
+        writer.commit(Manifest(vertical="florist"))
+        assert [p.name for p in (output / ".work").iterdir()] == ["live"]
+        assert live.path.is_dir()
+        live.commit(Manifest(vertical="florist"))
+    assert sorted(p.name for p in output.iterdir()) == ["CURRENT", "versions"]
     check_output(output)
+
+
+def test_a_killed_run_in_the_output_can_be_continued(output: Path) -> None:
+    def stopped() -> None:
+        with BundleWriter(output, output / ".work" / "run") as writer:
+            (writer.workspace / "features.safetensors").write_text("kept for resuming")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stopped()
+    check_output(output)
+    with BundleWriter(output, output / ".work" / "run") as writer:
+        assert (writer.workspace / "features.safetensors").exists()
 
 
 def test_nothing_is_left_of_a_run_that_failed(tmp_path: Path, output: Path, build: Build) -> None:

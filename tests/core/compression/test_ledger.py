@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from triptych.compression.ledger import Gain, Ledger, Quality, Variant
+from triptych.compression.ledger import Gain, Ledger, Quality, Row, Variant
 from triptych.compression.plot import plot_ledger
 from triptych.errors import ConfigError
 
@@ -101,7 +101,7 @@ def test_a_gain_within_the_interval_is_not() -> None:
     ledger = Ledger.choose(ROWS, tolerance=0.005, rival=variant("TF-IDF", 0.93, 0.002))
     assert ledger.worth_it is False
     assert ledger.verdict.startswith("Not worth it")
-    assert ledger.verdict.endswith("use TF-IDF.")
+    assert ledger.verdict.endswith("Use TF-IDF.")
 
 
 def test_a_paired_difference_decides_where_it_is_given() -> None:
@@ -114,7 +114,24 @@ def test_a_loss_and_a_lower_cost_are_named() -> None:
     ledger = Ledger.choose(ROWS, tolerance=0.02, rival=variant("forest", 0.95, 3.0))
     assert ledger.worth_it is False
     assert "which is worse" in ledger.verdict
-    assert ledger.verdict.endswith("only its cost speaks for it.")
+    assert ledger.verdict.endswith("It costs 3,000 times less than forest. Only its cost speaks for it.")
+
+
+def test_a_rival_of_which_little_is_known_is_compared_by_quality(tmp_path: Path) -> None:
+    rival = Row(name="TF-IDF", quality=Quality(metric="accuracy", value=0.91))
+    ledger = Ledger.choose(ROWS, tolerance=0.005, rival=rival)
+    assert ledger.verdict == "Worth it: accuracy changes by +0.025 [+0.015, +0.035] against TF-IDF."
+    assert "| TF-IDF (rival) | 0.91 |  |  |  |  |  |  |" in ledger.markdown()
+    assert plot_ledger(ledger, tmp_path / "ledger.png").exists()
+
+
+def test_without_any_interval_there_is_no_verdict() -> None:
+    plain = ROWS[0].model_copy(update={"quality": Quality(metric="accuracy", value=0.937)})
+    ledger = Ledger.choose([plain], rival=variant("TF-IDF", 0.91, 0.002))
+    assert ledger.worth_it is None
+    assert "+0.027 against TF-IDF; there is no interval to judge it by." in ledger.verdict
+    with pytest.raises(ValidationError, match="two ends"):
+        Quality(metric="accuracy", value=0.9, low=0.8)
 
 
 def test_free_variants_compare_too() -> None:
