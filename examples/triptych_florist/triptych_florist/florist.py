@@ -72,10 +72,12 @@ class Florist(Vertical[FloristRequest, FloristResponse]):
 
     def answer(self, request: FloristRequest, prediction: Prediction, context: AnswerContext) -> FloristResponse:
         """One sentence for each intent; an order names the nearest flowers that the customer can afford."""
-        if prediction.confidence < context.settings.doubt_below:
+        settings = context.settings
+        assert isinstance(settings, FloristSettings)
+        if prediction.confidence < settings.doubt_below:
             return self._respond(prediction, "Is it about an order, a delivery, or the care of a plant?")
         if prediction.label == "delivery":
-            return self._respond(prediction, f"Your flowers come with {context.settings.courier} today before six.")
+            return self._respond(prediction, f"Your flowers come with {settings.courier} today before six.")
         if prediction.label == "care":
             return self._respond(prediction, "Fresh water every other day, and no sun at noon.")
         affordable = None if request.budget is None else {"price": {"max": request.budget}}

@@ -28,7 +28,7 @@ class Palette(Encoder):
         self.dim = 3 * bins
 
     @classmethod
-    def create(cls, model: str = "", *, bins: int = 8) -> Self:
+    def create(cls, model: str = "", *, bins: int = 8) -> Self:  # type: ignore[override]  # options by name
         """`palette` has no models to choose from: nothing stands behind the colon."""
         if model:
             raise ConfigError(f"palette: there is no model {model!r}; the name is just 'palette'")

@@ -18,14 +18,14 @@ DELIVERY = (
     "Where are {flowers} that you promised?",
     "When will {flowers} arrive?",
     "The van never came with {flowers}",
+    "Can you bring {flowers} before noon?",
 )
-DELIVERY += ("Can you bring {flowers} before noon?",)
 CARE = (
     "How often do I water {flowers}?",
     "The leaves of {flowers} turn brown",
     "How long do {flowers} last in a vase?",
+    "Do {flowers} like the sun?",
 )
-CARE += ("Do {flowers} like the sun?",)
 # the colour of what people photograph for each intent: petals, a parcel, a dying leaf
 COLOURS = {"order": (214, 58, 122), "delivery": (196, 154, 108), "care": (104, 92, 34)}
 
