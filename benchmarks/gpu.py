@@ -123,8 +123,9 @@ def random_model(texts: Sequence[str], folder: Path, *, hidden: int = 384, layer
     inner.mkdir(parents=True)
     tokenizer = BertWordPieceTokenizer()
     tokenizer.train_from_iterator(texts, vocab_size=8_000, show_progress=False)
-    tokenizer.save(str(inner / "tokenizer.json"))
     tokenizer.save_model(str(inner))
+    # only one that is made from a vocabulary puts [CLS] and [SEP] around a text
+    BertWordPieceTokenizer(str(inner / "vocab.txt")).save(str(inner / "tokenizer.json"))
     (inner / "tokenizer_config.json").write_text('{"tokenizer_class": "BertTokenizer", "model_max_length": 256}')
     config = BertConfig(
         vocab_size=tokenizer.get_vocab_size(),
