@@ -139,7 +139,7 @@ def packaged_config(name: str) -> dict[str, Any]:
 def packaged_names() -> list[str]:
     """The names that `packaged_config` knows."""
     files = resources.files("triptych_configs").iterdir()
-    return sorted(f.name.removesuffix(".toml") for f in files if f.name.endswith(".toml"))
+    return sorted(f.name.removesuffix(".toml") for f in files if f.name.endswith(".toml") and f.name != "prices.toml")
 
 
 def load_config(

@@ -88,7 +88,8 @@ class Sample:
     def only(self, modalities: Iterable[Modality]) -> Sample:
         """The same sample with every other modality removed."""
         kept = set(modalities)
-        return dataclasses.replace(self, **{m: None for m in MODALITIES if m not in kept})
+        removed: dict[str, Any] = {m: None for m in MODALITIES if m not in kept}
+        return dataclasses.replace(self, **removed)
 
     def replace(self, **changes: Any) -> Sample:
         """A copy with some fields changed."""

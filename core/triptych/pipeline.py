@@ -1,0 +1,414 @@
+"""The build: from a vertical and a config to a bundle on disk.
+
+Each step is a function of its inputs and writes only into the run's own workspace, which is found again by the
+fingerprint of config, data and versions: a run that was killed is continued by the same command. The bundle that is
+in service is replaced in one step at the very end, and not before.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import logging
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import triptych
+from triptych.bundle import WORK, BundleWriter, DataSummary, Manifest, bundles_home, check_output
+from triptych.compression.ledger import Gain, Ledger
+from triptych.compression.measure import Answer, measure_all, size_mb
+from triptych.compression.prices import Prices
+from triptych.compression.row import variant_row
+from triptych.config import Config, check_section
+from triptych.data.checks import check_targets
+from triptych.data.columns import TargetKind
+from triptych.data.sources import Dataset, load_dataset
+from triptych.data.splits import load_splits
+from triptych.device import choose_device, seed_everything
+from triptych.encoders.base import Encoder
+from triptych.errors import ConfigError, DataError
+from triptych.evaluation.bootstrap import paired_bootstrap
+from triptych.evaluation.calibration import fit_temperatures
+from triptych.evaluation.judge import HEADLINE, judge
+from triptych.evaluation.rival import NAME as RIVAL
+from triptych.evaluation.rival import classical_rival
+from triptych.evaluation.scope import ScopeDetector
+from triptych.evaluation.subsets import subset_table
+from triptych.host import Host, default_host
+from triptych.indexing import write_documents, write_examples
+from triptych.models.build import build_model, create_encoder, load_model
+from triptych.models.multimodal import Features
+from triptych.predictor import Predictor
+from triptych.report import write_report
+from triptych.runtime.session import MODEL, SCOPE, TorchSession
+from triptych.tuning.base import Progress, TuningContext, TuningReport
+from triptych.tuning.cache import FeatureCache
+from triptych.types import Modality, Sample, Task
+from triptych.vertical import Vertical
+
+log = logging.getLogger(__name__)
+
+EMBEDDED = "embedded synthetic sample"
+TARGET_KIND: dict[str, TargetKind] = {
+    "classification": "label",
+    "multilabel": "labels",
+    "regression": "number",
+    "embedding": "label",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """What `run` leaves: `bundle` is the path to load, the rest is what the report says."""
+
+    bundle: Path
+    metrics: dict[str, Any]
+    chosen: str
+    ledger: dict[str, Any]
+    seconds: float
+    warnings: list[str] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        """The result as `triptych run --json` prints it."""
+        return {**dataclasses.asdict(self), "bundle": str(self.bundle)}
+
+
+def run(
+    vertical_name: str,
+    config: Config,
+    *,
+    output: str | Path | None = None,
+    host: Host | None = None,
+    progress: Callable[[Progress], None] = lambda _: None,
+) -> RunResult:
+    """Build a bundle for a vertical and put it in service at `output` (by default under `TRIPTYCH_HOME`).
+
+    Raises `ConfigError`, `DataError`, `MissingError` or `PluginError`; whatever happens, the bundle that was at
+    `output` before stays as it was until the new one is complete.
+    """
+    started = time.perf_counter()
+    host = host or default_host()
+    vertical = host.vertical(vertical_name)
+    settings = check_section(vertical.settings_type, config.vertical, "vertical.")
+    host.part("strategy", config.training.strategy)  # a wrong name should not cost a minute
+    output = Path(output) if output is not None else bundles_home() / vertical.name
+    check_output(output)
+    build = _Build(vertical, settings, config, host, progress)
+    build.read_data()
+    workspace = output / WORK / build.fingerprint
+    with BundleWriter(output, workspace) as writer:
+        build.prepare_model()
+        build.tune(writer.workspace)
+        build.calibrate()
+        build.evaluate()
+        build.write(writer.path)
+        build.price(writer.path)
+        manifest = build.manifest()
+        write_report(writer.path, manifest, build.warnings, build.skipped)
+        writer.commit(manifest)
+    return RunResult(
+        bundle=output,
+        metrics=build.metrics,
+        chosen=build.ledger.chosen,
+        ledger=build.ledger.to_json(),
+        seconds=round(time.perf_counter() - started, 2),
+        warnings=build.warnings,
+    )
+
+
+def evaluate(predictor: Predictor, path: str) -> tuple[dict[str, Any], Dataset]:
+    """Metrics of a loaded bundle on a labelled file, read with the columns the bundle was trained with."""
+    config = Config.model_validate(predictor.bundle.manifest.config)
+    kind = TARGET_KIND[predictor.session.model.head.kind]
+    dataset = load_dataset(config.data, path, kind=kind)
+    return predictor.evaluate(dataset.samples), dataset
+
+
+class _Build:
+    """The state of one run between its steps."""
+
+    def __init__(
+        self,
+        vertical: Vertical[Any, Any],
+        settings: Any,
+        config: Config,
+        host: Host,
+        progress: Callable[[Progress], None],
+    ) -> None:
+        self.vertical, self.settings, self.config, self.host = vertical, settings, config, host
+        self.progress = progress
+        self.plan = choose_device(config.device)
+        self.task: Task = vertical.task(settings)
+        self.warnings: list[str] = []
+        self.skipped: list[Any] = []
+        self.metrics: dict[str, Any] = {}
+
+    # -- data -------------------------------------------------------------------------------------------------
+
+    def read_data(self) -> None:
+        """Read, split, check; samples outside every label are kept apart from those the classifier learns."""
+        self.progress(Progress("data", 0, 1, "reading"))
+        data = self.config.data
+        self.is_sample = data.path is None
+        if self.is_sample:
+            data = data.model_copy(update={"path": str(self.vertical.sample_data(bundles_home().parent / "samples"))})
+        self.data_path = Path(str(data.path))
+        kind = TARGET_KIND[self.task.kind]
+        splits, datasets = load_splits(data, kind=kind, seed=self.config.seed)
+        self.skipped = [row for dataset in datasets for row in dataset.skipped]
+        self.warnings += splits.warnings
+        if self.skipped:
+            self.warnings.append(
+                f"{len(self.skipped)} row(s) could not be read and were skipped; the report lists them"
+            )
+        outside, everything = self.task.out_of_scope, dict(splits.items())
+        samples = [s for part in everything.values() for s in part]
+        self.warnings += check_targets(samples, kind, labels=self.task.labels, out_of_scope=outside)
+        self.inside = {name: [s for s in part if s.target != outside] for name, part in everything.items()}
+        self.outside = {name: [s for s in part if s.target == outside] for name, part in everything.items()}
+        for name, part in self.inside.items():
+            if not part:
+                raise DataError(f"no sample is left for the {name} split; give more data or change data.{name}")
+        self.data_fingerprint = hashlib.sha256("".join(d.fingerprint for d in datasets).encode()).hexdigest()
+        versions = f"{self.vertical.name} {self.vertical.version} {triptych.__version__} {torch.__version__}"
+        source = f"{versions} {self.data_fingerprint} {self.config.fingerprint_source()}"
+        self.fingerprint = hashlib.sha256(source.encode()).hexdigest()[:16]
+        self.progress(Progress("data", 1, 1, f"{len(samples)} samples"))
+
+    def _enrich(self) -> None:
+        total = sum(len(part) for parts in (self.inside, self.outside) for part in parts.values())
+        done = 0
+        for parts in (self.inside, self.outside):
+            for name, part in parts.items():
+                enriched = []
+                for sample in part:
+                    enriched.append(self.vertical.enrich(sample, self.settings))
+                    done += 1
+                    if done % 50 == 0 or done == total:
+                        self.progress(Progress("read media", done, total, "text in pictures and speech"))
+                parts[name] = enriched
+
+    # -- model ------------------------------------------------------------------------------------------------
+
+    def prepare_model(self) -> None:
+        """Encoders for the modalities that the data has, and an untrained model around them."""
+        self._enrich()
+        seed_everything(self.config.seed)
+        train = self.inside["train"]
+        encoders: dict[Modality, Encoder] = {}
+        for modality, part in self.config.encoders.items():
+            values = [s.value(modality) for s in train if s.value(modality) is not None]
+            if not values:
+                self.warnings.append(f"no training sample has {modality}: the model will not understand {modality}")
+                continue
+            encoder = create_encoder(self.host, modality, part)
+            if encoder.note:
+                self.warnings.append(encoder.note)
+            encoder.fit(values)
+            encoders[modality] = encoder
+        if not encoders:
+            raise ConfigError(
+                "no encoder is configured for what the data has: set encoders.text.use, encoders.image.use or "
+                "encoders.audio.use"
+            )
+        for parts in (self.inside, self.outside):
+            for name, samples in parts.items():
+                parts[name] = self._understood(samples, list(encoders), name)
+        self.model = build_model(self.config, self._head(), self.host, encoders)
+
+    def _understood(self, samples: list[Sample], modalities: list[Modality], split: str) -> list[Sample]:
+        kept = [s.only(modalities) for s in samples]
+        kept = [s for s in kept if s.modalities]
+        if len(kept) < len(samples):
+            names = ", ".join(modalities)
+            self.warnings.append(
+                f"{len(samples) - len(kept)} sample(s) of the {split} split have none of {names}: left out"
+            )
+        return kept
+
+    def _head(self) -> dict[str, Any]:
+        if self.task.kind in ("classification", "multilabel"):
+            return {"kind": self.task.kind, "labels": self._labels()}
+        if self.task.kind == "regression":
+            return {"kind": "regression", "names": list(self.task.labels or ("value",))}
+        return {"kind": "embedding", "outputs": min(128, self.config.fusion_dim)}
+
+    def _labels(self) -> list[str]:
+        seen: set[str] = set()
+        for sample in self.inside["train"]:
+            seen.update([sample.target] if self.task.kind == "classification" else sample.target)
+        if self.task.labels is None:
+            return sorted(seen)
+        unknown = seen - set(self.task.labels)
+        if unknown:
+            raise DataError(
+                f"labels that the vertical does not know: {', '.join(sorted(unknown))}", file=self.data_path
+            )
+        return [label for label in self.task.labels if label in seen]
+
+    def tune(self, workspace: Path) -> None:
+        """Fine-tune, or take the tuned model that an earlier try of the same run left behind."""
+        finished, report = workspace / "tuned", workspace / "tuned" / "report.json"
+        self.cache = FeatureCache(workspace / "features")
+        if report.is_file():
+            self.model = load_model(finished, self.host).to(self.plan.device)
+            self.report = TuningReport(**json.loads(report.read_text(encoding="utf-8")))
+            self.progress(Progress("tune", 1, 1, "already done by an earlier try"))
+            return
+        strategy = self.host.load_part("strategy", self.config.training.strategy)()
+        context = TuningContext(workspace, self.plan, self.config.seed, self.task, self.progress)
+        self.model.to(self.plan.device)
+        self.report = strategy.tune(
+            self.model, self.inside["train"], self.inside["validation"], self.config.training, context
+        )
+        self.model.eval()
+        aside = workspace / "tuned.part"
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.mkdir()
+        self.model.save(aside)
+        (aside / "report.json").write_text(json.dumps(dataclasses.asdict(self.report)), encoding="utf-8")
+        aside.rename(finished)
+
+    # -- judgement --------------------------------------------------------------------------------------------
+
+    def calibrate(self) -> None:
+        """Encode every split once; temperatures and the scope threshold come from validation data."""
+        self.progress(Progress("calibrate", 0, 1, "encoding"))
+        self.model.eval()
+        self.features = {name: self.cache.features(self.model, part) for name, part in self.inside.items()}
+        validation = self.inside["validation"]
+        self.scope: ScopeDetector | None = None
+        if self.task.kind in ("classification", "multilabel"):
+            targets = self.model.head.encode([s.target for s in validation])
+            fit_temperatures(self.model, self.features["validation"], targets)
+        session = TorchSession(self.model, None, self.plan)
+        self.train_embeddings = session.embed(self.features["train"])
+        self.outside_features = self._outside_features()
+        if self.task.kind == "classification":
+            self.scope = self._fit_scope(session)
+        self.progress(Progress("calibrate", 1, 1, "done"))
+
+    def _outside_features(self) -> dict[str, Features]:
+        # the classifier has seen none of them, so those of the training split may serve the threshold as well
+        return {
+            "validation": self.cache.features(self.model, self.outside["train"] + self.outside["validation"]),
+            "test": self.cache.features(self.model, self.outside["test"]),
+        }
+
+    def _fit_scope(self, session: TorchSession) -> ScopeDetector:
+        def seen(features: Features) -> tuple[torch.Tensor, torch.Tensor]:
+            return torch.from_numpy(session.embed(features)), torch.from_numpy(session.probabilities(features))
+
+        detector = ScopeDetector.fit(
+            torch.from_numpy(self.train_embeddings),
+            self.model.head.encode([s.target for s in self.inside["train"]]),
+        )
+        outside = self.outside_features["validation"]
+        detector.set_threshold(
+            inside=seen(self.features["validation"]),
+            outside=seen(outside) if len(outside) else None,
+            rate=getattr(self.settings, "false_accept_rate", 0.05),
+        )
+        return detector
+
+    def evaluate(self) -> None:
+        """Read the test split, once."""
+        self.progress(Progress("evaluate", 0, 1, "reading the test split"))
+        self.session = TorchSession(self.model, self.scope, self.plan)
+        for name in ("validation", "test"):
+            outside = self.outside_features[name] if self.scope is not None else None
+            targets = [s.target for s in self.inside[name]]
+            self.metrics[name] = judge(self.model, self.features[name], targets, scope=self.scope, out_of_scope=outside)
+        self.metrics["data"] = {
+            **{name: len(part) for name, part in self.inside.items()},
+            "out_of_scope": sum(map(len, self.outside.values())),
+            "skipped": len(self.skipped),
+        }
+        if self.task.kind == "classification" and len(self.model.modalities) > 1:
+            test = self.inside["test"]
+            encoded = self.model.head.encode([s.target for s in test])
+            self.metrics["subsets"] = subset_table(self.model, self.features["test"], encoded)
+        self.progress(Progress("evaluate", 1, 1, "done"))
+
+    def price(self, directory: Path) -> None:
+        """Measure what answering costs, beside the classical rival where the task has one."""
+        self.progress(Progress("measure", 0, 1, "latency, throughput, memory"))
+        name, metric, prices = self.config.training.strategy, HEADLINE[self.task.kind], Prices.load()
+        rival, test = None, self.inside["test"]
+        answers: dict[str, Answer] = {name: lambda samples: self.session.predict(self.session.features(samples))}
+        if self.task.kind == "classification" and any(isinstance(s.text, str) for s in self.inside["train"]):
+            rival = classical_rival(self.inside["train"], test)
+            texts = rival.pipeline.predict_proba
+            answers[RIVAL] = lambda samples: texts([s.text if isinstance(s.text, str) else "" for s in samples])
+        speeds = measure_all(answers, test[:64], rounds=3, round_seconds=2.0)
+        variant = variant_row(
+            name,
+            metric,
+            self.metrics["test"],
+            speeds[name],
+            size_mb=size_mb(directory / MODEL),
+            prices=prices,
+            on_gpu=self.plan.device.type != "cpu",
+            training_cpu_seconds=self.report.cpu_seconds,
+        )
+        if rival is None:
+            self.ledger = Ledger.choose([variant], tolerance=0.0, notes=[prices.describe()])
+        else:
+            row = variant_row(RIVAL, metric, rival.metrics, speeds[RIVAL], size_mb=rival.size_mb, prices=prices)
+            row = row.model_copy(update={"resident_mb": None, "notes": list(rival.notes)})
+            gain = self._gain(rival.correct)
+            self.ledger = Ledger.choose([variant], tolerance=0.0, rival=row, gain=gain, notes=[prices.describe()])
+        self.progress(Progress("measure", 1, 1, "done"))
+
+    def _gain(self, rival_correct: np.ndarray[Any, Any]) -> Gain:
+        """Our accuracy minus the rival's on the test samples, with its interval."""
+        targets = self.model.head.encode([s.target for s in self.inside["test"]]).numpy()
+        correct = self.session.probabilities(self.features["test"]).argmax(axis=1) == targets
+        difference = paired_bootstrap(correct.astype(float), rival_correct.astype(float))
+        return Gain(value=difference.value, low=difference.low, high=difference.high)
+
+    # -- bundle -----------------------------------------------------------------------------------------------
+
+    def write(self, directory: Path) -> None:
+        """Model, scope, indexes into the directory that will be the bundle."""
+        self.progress(Progress("bundle", 0, 1, "writing"))
+        for name in (MODEL, SCOPE):
+            (directory / name).mkdir(parents=True)
+        self.model.save(directory / MODEL)
+        if self.scope is not None:
+            self.scope.save(directory / SCOPE)
+        else:
+            (directory / SCOPE).rmdir()
+        write_examples(directory, self.inside["train"], self.train_embeddings, self.config.retrieval)
+        documents = list(self.vertical.documents(self.settings, self.data_path))
+        if documents:
+            write_documents(directory, documents, self.session, self.config.retrieval)
+
+    def manifest(self) -> Manifest:
+        """All that the bundle says of itself but the hashes, which the writer adds."""
+        return Manifest(
+            vertical=self.vertical.name,
+            vertical_version=self.vertical.version,
+            data=DataSummary(
+                source=EMBEDDED if self.is_sample else self.data_path.name,
+                fingerprint=self.data_fingerprint,
+                counts=self.metrics["data"],
+                details={
+                    "modalities": list(self.model.modalities),
+                    "labels": list(getattr(self.model.head, "labels", ())),
+                    "warnings": self.warnings,
+                },
+            ),
+            config=self.config.model_dump(mode="json"),
+            training={**dataclasses.asdict(self.report), "device": self.plan.describe()},
+            metrics=self.metrics,
+            ledger=self.ledger.to_json(),
+        )

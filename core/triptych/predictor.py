@@ -1,0 +1,193 @@
+"""A loaded bundle that answers: all that an embedding system must know.
+
+predictor = triptych.load("customer-service")
+response = predictor.answer(text="I was charged twice")
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import ValidationError
+
+from triptych.bundle import Bundle, open_bundle, resolve_bundle, triptych_home
+from triptych.config import check_section
+from triptych.device import choose_device
+from triptych.errors import BundleError, DataError
+from triptych.evaluation.judge import judge
+from triptych.host import Host, default_host
+from triptych.indexing import DOCUMENTS, EXAMPLES, FUSED
+from triptych.models.multimodal import Features
+from triptych.retrieval.index import Hit, VectorIndex
+from triptych.runtime.session import TorchSession
+from triptych.types import Modality, Prediction, Sample
+from triptych.vertical import Request, Response, Vertical
+
+
+def load(
+    path: str | Path, *, device: str = "auto", host: Host | None = None, state: str | Path | None = None
+) -> Predictor:
+    """Open a bundle by its path or by the name of a vertical (its newest bundle).
+
+    `state` is where the vertical keeps what must survive (conversations); by default beside the bundles, under
+    `TRIPTYCH_HOME`. Raises `BundleError` for a bundle that is missing or damaged, `PluginError` when its vertical
+    cannot be loaded, `ConfigError` for a device that is not there.
+    """
+    host = host or default_host()
+    bundle = open_bundle(resolve_bundle(path))
+    vertical = host.vertical(bundle.manifest.vertical)
+    if vertical.version != bundle.manifest.vertical_version:
+        raise BundleError(
+            f"{bundle.path} was built for version {bundle.manifest.vertical_version} of {vertical.name!r}, and version "
+            f"{vertical.version} is installed; build it again with: triptych run {vertical.name}"
+        )
+    session = TorchSession.load(bundle.path, host, choose_device(device))
+    return Predictor(
+        bundle, vertical, session, host, Path(state) if state else triptych_home() / "state" / vertical.name
+    )
+
+
+class Predictor:
+    """Answers requests, one or many at a time, from any number of threads."""
+
+    def __init__(
+        self, bundle: Bundle, vertical: Vertical[Any, Any], session: TorchSession, host: Host, state: Path
+    ) -> None:
+        self.bundle = bundle
+        self.vertical = vertical
+        self.session = session
+        self.host = host
+        self.state = state
+        self.settings = check_section(vertical.settings_type, bundle.manifest.config["vertical"], "vertical.")
+        self._indexes: dict[str, VectorIndex] = {}
+        self._lock = threading.Lock()
+
+    def answer(self, request: Request | None = None, **fields: Any) -> Response:
+        """Answer one request, given whole or as its fields: `answer(text="...", image="photo.jpg")`.
+
+        Raises `DataError` for a request that cannot be read and `RefusedError` where a guardrail refuses it.
+        """
+        return self.answer_batch([self.request(**fields) if request is None else request])[0]
+
+    def request(self, **fields: Any) -> Request:
+        """A request of this vertical from its fields. Raises `DataError` naming the field that is wrong."""
+        try:
+            request: Request = self.vertical.request_type.model_validate(fields)
+        except ValidationError as error:
+            problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+            raise DataError(f"the request is not valid: {problems}") from error
+        return request
+
+    def answer_batch(self, requests: Sequence[Request]) -> list[Response]:
+        """Answer several requests with one pass through the model, in the order given."""
+        started = time.perf_counter()
+        requests = [self.host.before_answer(self.vertical.name, request) for request in requests]
+        samples = [self._sample(i, request) for i, request in enumerate(requests)]
+        features = self.session.features(samples)
+        predictions = self.session.predict(features)
+        responses = []
+        for row, (request, sample, prediction) in enumerate(zip(requests, samples, predictions, strict=True)):
+            context = AnswerContext(self, sample, prediction, features, row)
+            response = self.vertical.answer(request, prediction, context)
+            elapsed = 1000 * (time.perf_counter() - started) / len(requests)
+            response = response.model_copy(
+                update={
+                    "attribution": prediction.attribution,
+                    "variant": self.bundle.manifest.ledger["chosen"],
+                    "milliseconds": round(elapsed, 2),
+                }
+            )
+            responses.append(self.host.after_answer(self.vertical.name, request, response))
+        return responses
+
+    def predict(self, samples: Sequence[Sample]) -> list[Prediction]:
+        """What the model says of samples, without the vertical's rules."""
+        return self.session.predict(self.session.features(self._enriched(samples)))
+
+    def evaluate(self, samples: Sequence[Sample]) -> dict[str, Any]:
+        """Metrics on labelled samples. Raises `DataError` for a label that the model does not know."""
+        outside = self.vertical.task(self.settings).out_of_scope
+        known = [s for s in samples if s.target != outside]
+        unknown = [s for s in samples if s.target == outside]
+        if not known:
+            raise DataError("there is nothing to evaluate: no sample has a label that the model could predict")
+        return judge(
+            self.session.model,
+            self.session.features(self._enriched(known)),
+            [s.target for s in known],
+            scope=self.session.scope,
+            out_of_scope=self.session.features(self._enriched(unknown)) if unknown else None,
+        )
+
+    def index(self, name: str) -> VectorIndex | None:
+        """An index of the bundle, opened at its first use; None where the bundle has no such index."""
+        with self._lock:
+            if name not in self._indexes and (self.bundle.path / name).is_dir():
+                self._indexes[name] = VectorIndex.load(self.bundle.path / name)
+            return self._indexes.get(name)
+
+    def _enriched(self, samples: Sequence[Sample]) -> list[Sample]:
+        return [self.vertical.enrich(sample, self.settings).only(self.session.modalities) for sample in samples]
+
+    def _sample(self, row: int, request: Request) -> Sample:
+        text = request.text if request.text and request.text.strip() else None
+        sample = Sample(id=str(row), text=text, image=request.image, audio=request.audio)
+        if not sample.modalities:
+            raise DataError("the request is empty: give a text, an image or an audio")
+        sample = self.vertical.enrich(sample, self.settings)
+        if not sample.only(self.session.modalities).modalities:
+            known = ", ".join(self.session.modalities)
+            given = ", ".join(sample.modalities)
+            raise DataError(f"this bundle understands {known}, and the request has only {given}")
+        return sample
+
+
+class AnswerContext:
+    """What `Vertical.answer` may use beside the prediction: settings, retrieval, durable state."""
+
+    def __init__(
+        self, predictor: Predictor, sample: Sample, prediction: Prediction, features: Features, row: int
+    ) -> None:
+        self.settings = predictor.settings
+        self.state = predictor.state
+        self.sample = sample
+        self._predictor = predictor
+        self._prediction = prediction
+        self._features = features
+        self._row = row
+
+    @property
+    def text(self) -> str | None:
+        """The request's text with what was read from picture and sound; None where there is none."""
+        return self.sample.text if isinstance(self.sample.text, str) else None
+
+    @property
+    def space(self) -> Modality | str:
+        """Where `search` compares: "text", "image" or "audio" (that encoder's vectors), or "fused"."""
+        for modality in self.sample.only(self._predictor.session.modalities).modalities:
+            if (self._predictor.bundle.path / f"{DOCUMENTS}-{modality}").is_dir():
+                return modality
+        return FUSED
+
+    def search(self, k: int = 5, *, where: Mapping[str, Any] | None = None) -> list[Hit]:
+        """The documents nearest to the request, best first; scores are cosines in the space of `space`."""
+        space = self.space
+        index = self._predictor.index(f"{DOCUMENTS}-{space}")
+        if index is None:
+            return []
+        vector: Any = self._prediction.embedding
+        if space != FUSED:
+            vector = self._features.vectors[space][self._row].numpy()  # type: ignore[index]
+        return index.search(np.asarray(vector, dtype=np.float32)[None], k, where=where)[0]
+
+    def examples(self, k: int = 5, *, where: Mapping[str, Any] | None = None) -> list[Hit]:
+        """The training examples nearest to the request in the fused space, best first."""
+        index = self._predictor.index(EXAMPLES)
+        if index is None:
+            return []
+        return index.search(np.asarray(self._prediction.embedding, dtype=np.float32)[None], k, where=where)[0]
