@@ -1,10 +1,10 @@
-"""What the compact image and audio encoders share: known statistics beside a small network that starts silent.
+"""What the compact image and audio encoders share: descriptors, and beside them a small network that starts silent.
 
 A small random network is a poor encoder as long as nobody trains it, and a few hundred examples are too few to train
-it well. So a compact encoder's vector has two parts. The first is fixed: classical descriptors, standardised by `fit`;
-it is all that speaks in a fresh encoder, and what the `frozen` strategy uses. The second is a small convolutional
-network behind a gain that starts at zero (as in ReZero, Bachlechner et al. 2020): under the `full` strategy training
-lets in what it has learnt. While the gain is zero the network is not computed at inference.
+it well. So a compact encoder's vector is classical descriptors, standardised by `fit`: nothing in it needs training.
+The option `learned` sets a small convolutional network beside them, behind a gain that starts at zero (as in ReZero,
+Bachlechner et al. 2020), so that training lets in what it has learnt. While the gain is zero the network is not
+computed at inference.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ class CompactEncoder(Encoder):
         self.dim = known + learned
         self.register_buffer("centre", torch.zeros(known))
         self.register_buffer("scale", torch.ones(known))
-        self.gain = nn.Parameter(torch.zeros(learned))
+        if learned:
+            self.gain = nn.Parameter(torch.zeros(learned))
 
     @abstractmethod
     def describe(self, batch: Batch) -> Tensor:
@@ -57,6 +58,11 @@ class CompactEncoder(Encoder):
     def restore(cls, settings: dict[str, Any], assets: Path) -> Self:
         """The architecture with random weights; needs nothing from `assets`."""
         return cls(settings)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the statistics are computed: without a network there are no parameters."""
+        return self.centre.device
 
     @torch.inference_mode()
     def fit(self, values: Sequence[Any]) -> None:

@@ -25,15 +25,19 @@ TYPICAL, SPREAD = -6.0, 4.0  # mean and deviation of log-mel energies in ordinar
 
 
 class CompactAudioEncoder(CompactEncoder):
-    """`compact:audio`: 396 fixed descriptors and a network of 0.1 million parameters, on 64 log-mel bands at 16 kHz.
+    """`compact:audio`: 396 fixed descriptors and, where asked for, a network of 0.1 million parameters.
+
+    Both stand on 64 log-mel bands at 16 kHz.
 
     The descriptors: mean and deviation of 20 cepstral coefficients and the deviation of their slopes, their mean in
     four segments of equal length (what comes first, what last), and mean, deviation, 10 % and 90 % quantiles of each
     band. They serve short commands, noises and tones of voice; for the wide world of sounds pretrained weights hear
     more.
 
-    Options of `create`: `max_seconds` (what is heard of a long sound), `learned` (size of the network's part, 0 for
-    none) and `augment` (strength of the variation in training).
+    Options of `create`: `max_seconds` (what is heard of a long sound), `learned` (size of the network's part, such as
+    128; by default 0, no network) and `augment` (strength of the variation in training). On sets of up to 1,500 sounds
+    the network added about a point to speakers never heard before and otherwise nothing, at ten times the training
+    time: try it from several thousand on.
     """
 
     modality = "audio"
@@ -54,7 +58,7 @@ class CompactAudioEncoder(CompactEncoder):
         self.set_sizes(known, settings["learned"])
 
     @classmethod
-    def create(cls, model: str = "", *, max_seconds: float = 20.0, learned: int = 128, augment: float = 0.5) -> Self:  # type: ignore[override]  # options by name: a wrong one is refused
+    def create(cls, model: str = "", *, max_seconds: float = 20.0, learned: int = 0, augment: float = 0.5) -> Self:  # type: ignore[override]  # options by name: a wrong one is refused
         """A fresh encoder; see the class for the options. Raises `ConfigError` for one that cannot be."""
         if model not in ("", "audio"):
             raise ConfigError(f"the compact sound encoder is called 'compact:audio', not 'compact:{model}'")

@@ -23,7 +23,7 @@ CHANNELS = (24, 48, 96, 192, 192)
 
 
 class CompactImageEncoder(CompactEncoder):
-    """`compact:image`: about 500 fixed descriptors and a network of 0.1 million parameters.
+    """`compact:image`: 496 fixed descriptors and, where asked for, a network of 0.1 million parameters.
 
     The descriptors: mean and deviation of lightness and two opponent colours in 4 x 4 cells, a joint histogram of
     4 x 4 x 4 colours, histograms of hue weighted by colourfulness in 2 x 2 cells, and histograms of edge directions
@@ -31,7 +31,9 @@ class CompactImageEncoder(CompactEncoder):
     shapes apart; they do not know what a thing is: where pretrained weights can be had, use them.
 
     Options of `create`: `image_size` (side in pixels), `framing` ("squash", "crop", "pad"), `learned` (size of the
-    network's part, 0 for none), `augment` (strength of the variation in training) and `flip` (mirror in training).
+    network's part, such as 128; by default 0, no network), `augment` (strength of the variation in training) and
+    `flip` (mirror in training). On sets of up to 1,500 pictures the network added nothing to the descriptors, at ten
+    times the training time: try it from several thousand on.
     """
 
     modality = "image"
@@ -57,7 +59,7 @@ class CompactImageEncoder(CompactEncoder):
         *,
         image_size: int = 96,
         framing: str = "squash",
-        learned: int = 128,
+        learned: int = 0,
         augment: float = 0.5,
         flip: bool = False,
     ) -> Self:

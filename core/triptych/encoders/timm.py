@@ -53,8 +53,9 @@ class TimmEncoder(Encoder):
         self._settings = settings
         self.name = f"timm:{settings['model']}"
         self.pretrained = settings["pretrained"]
-        self.model = _build(settings["model"], settings["model_options"]).to(memory_format=torch.channels_last)
-        self.dim: int = self.model.head_hidden_size
+        model = _build(settings["model"], settings["model_options"])
+        self.dim = int(model.head_hidden_size)
+        self.model: nn.Module = model.to(memory_format=torch.channels_last)
         self.register_buffer("mean", torch.tensor(settings["mean"]), persistent=False)
         self.register_buffer("std", torch.tensor(settings["std"]), persistent=False)
 

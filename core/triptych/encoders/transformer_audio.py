@@ -18,6 +18,7 @@ from triptych.encoders.logmel import frame_mask, prepare_sounds
 from triptych.encoders.weights import hub_reachable
 from triptych.errors import ConfigError, MissingError
 
+SHORTEST = 400  # samples of one frame of AST's spectrogram
 WHISPER_FRAME = 320  # samples for each output of Whisper's encoder: hop 160, then a stride of 2
 
 
@@ -100,6 +101,7 @@ class TransformerAudioEncoder(Encoder):
             rows = [self._extract(s, padding="max_length", max_length=window)["input_features"][0] for s in sounds]
         else:
             lengths = batch["lengths"]
+            sounds = [np.pad(s, (0, max(0, SHORTEST - len(s)))) for s in sounds]
             rows = [self._extract(s)["input_values"][0] for s in sounds]
         return {"inputs": torch.from_numpy(np.stack(rows).astype(np.float32)), "lengths": lengths}
 

@@ -66,6 +66,10 @@ class YamnetEncoder(Encoder):
             layers.append(_Separable(CHANNELS[i - 1], CHANNELS[i], STRIDES[i]))
         for number, layer in enumerate(layers, start=1):  # the names in published weights
             self.add_module(f"layer{number}", layer)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):  # keeps the scale through 27 layers without normalisation
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+                nn.init.zeros_(module.bias)  # type: ignore[arg-type]
 
     @classmethod
     def create(  # type: ignore[override]  # options by name: a wrong one is refused
