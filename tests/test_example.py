@@ -87,13 +87,6 @@ def test_it_answers_a_picture(shop, outcome, tmp_path):
     assert response["attribution"] == {"image": 1.0}
 
 
-@pytest.mark.slow
-def test_its_guardrail_refuses(shop, outcome):
-    done = shop.triptych("ask", "florist", "roses " * 1000)
-    assert done.returncode == 5
-    assert "2000 characters" in done.stderr
-
-
 @pytest.fixture
 def florist(monkeypatch: pytest.MonkeyPatch) -> Any:
     """The plugin's package, without installing it."""
@@ -122,3 +115,12 @@ def test_its_guardrail_hides_card_numbers(florist):
     host = Host({"florist": florist}, installed=False)
     request = host.before_answer("florist", Request(text="my card is 4111 1111 1111 1111, thank you"))
     assert request.text == "my card is [card number], thank you"
+
+
+def test_its_guardrail_refuses_a_novel(florist):
+    from triptych.errors import RefusedError
+    from triptych.host import Host
+    from triptych.vertical import Request
+
+    with pytest.raises(RefusedError, match="2000 characters"):
+        Host({"florist": florist}, installed=False).before_answer("florist", Request(text="roses " * 1000))
