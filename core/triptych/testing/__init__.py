@@ -10,7 +10,8 @@ Each check raises `AssertionError` with the promise that is broken.
 
 from __future__ import annotations
 
-from triptych.testing.parts import check_encoder, check_fusion
+from triptych.testing.context import FakeContext, prediction
+from triptych.testing.parts import check_encoder, check_fusion, no_network
 from triptych.testing.verticals import check_vertical
 
-__all__ = ["check_encoder", "check_fusion", "check_vertical"]
+__all__ = ["FakeContext", "check_encoder", "check_fusion", "check_vertical", "no_network", "prediction"]

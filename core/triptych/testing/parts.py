@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from triptych.encoders.base import Encoder
+from triptych.errors import DataError
 from triptych.fusion.base import Fusion
 from triptych.types import MODALITIES
 
@@ -18,11 +21,11 @@ CLOSE = 1e-4
 """How far two ways of computing the same vector may be apart: padding and batch size change the last digits."""
 
 
-def check_encoder(encoder: Encoder, values: Sequence[Any], directory: Path) -> None:
+def check_encoder(encoder: Encoder, values: Sequence[Any], directory: Path, *, garbage: Sequence[Any] = ()) -> None:
     """The promises of `Encoder`, on three or more different values; `directory` is an empty one to write into.
 
-    Vectors do not depend on order or batch, settings and assets rebuild the encoder, and the fingerprint follows the
-    weights.
+    Vectors do not depend on order or batch, settings and assets rebuild the encoder without a network, the
+    fingerprint follows the weights, training reaches the parameters, and each value of `garbage` is a `DataError`.
     """
     assert len(values) >= 3, "give three or more values"
     assert encoder.modality in MODALITIES, f"modality is {encoder.modality!r}, not one of {MODALITIES}"
@@ -40,11 +43,23 @@ def check_encoder(encoder: Encoder, values: Sequence[Any], directory: Path) -> N
     backwards = encoder.encode(list(reversed(values))).flip(0)
     assert _close(vectors, backwards), "vectors depend on the order of the values"
     assert _close(vectors, encoder.encode(values, batch_size=1)), "vectors depend on the batch they are computed in"
-    _check_restoring(encoder, values, vectors, directory)
+    for value in garbage:
+        try:
+            encoder.prepare([value])
+        except DataError:
+            continue
+        raise AssertionError(f"{value!r:.80} is prepared as if it were {encoder.modality}, without a DataError")
+    with no_network():
+        _check_restoring(encoder, values, vectors, directory)
+    _check_training(encoder, values)
 
 
 def check_fusion(fusion: Fusion) -> None:
-    """The promises of `Fusion`: absent parts leave no trace, weights are a distribution over what is present."""
+    """The promises of `Fusion`.
+
+    Absent parts leave no trace, weights are a distribution over what is present, rows do not touch each other, and a
+    gradient reaches every modality that is present.
+    """
     fusion.eval()
     generator = torch.Generator().manual_seed(0)
     rows = 2**fusion.modalities  # every pattern of presence, the empty one included
@@ -61,10 +76,44 @@ def check_fusion(fusion: Fusion) -> None:
     assert _close(fused, fusion(elsewhere, mask)[0]), "what stands in the place of an absent modality leaks"
     alone = torch.cat([fusion(vectors[row : row + 1], mask[row : row + 1])[0] for row in range(rows)])
     assert _close(fused, alone), "a row depends on the other rows of its batch"
+    learning = vectors.clone().requires_grad_(True)
+    fusion(learning, mask)[0].square().sum().backward()
+    assert learning.grad is not None, "no gradient reaches the vectors"
+    reached = learning.grad.abs().sum(dim=2) > 0
+    assert bool((reached == mask).all()), "a gradient must reach every modality that is present, and no other"
+    fusion.zero_grad()
     assert json.loads(json.dumps(fusion.options)) == fusion.options, "options must be JSON"
     again = type(fusion)(fusion.modalities, fusion.dim, **fusion.options).eval()
     again.load_state_dict(fusion.state_dict())
     assert _close(fused, again(vectors, mask)[0]), "`options` do not rebuild the same fusion"
+
+
+@contextmanager
+def no_network() -> Iterator[None]:
+    """Within the block every connection to another process is an `AssertionError`."""
+
+    def refuse(self: socket.socket, address: object) -> None:
+        raise AssertionError(f"this must work without a network, and it wants to connect to {address}")
+
+    original = socket.socket.connect
+    socket.socket.connect = refuse  # type: ignore[assignment, method-assign]
+    try:
+        yield
+    finally:
+        socket.socket.connect = original  # type: ignore[method-assign]
+
+
+def _check_training(encoder: Encoder, values: Sequence[Any]) -> None:
+    trained = [p for p in encoder.parameters() if p.requires_grad]
+    if not trained:
+        return
+    encoder.train()
+    output = encoder(encoder.prepare(values))
+    assert output.shape == (len(values), encoder.dim), f"in training the output is {list(output.shape)}"
+    output.float().square().sum().backward()
+    assert any(p.grad is not None for p in trained), "no gradient reaches the parameters"
+    encoder.zero_grad()
+    encoder.eval()
 
 
 def _check_restoring(encoder: Encoder, values: Sequence[Any], vectors: Tensor, directory: Path) -> None:

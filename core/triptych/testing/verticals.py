@@ -9,7 +9,8 @@ from typing import Any, Literal
 
 from triptych.config import check_section, load_config
 from triptych.data.sources import load_dataset
-from triptych.types import Sample, Task
+from triptych.testing.context import FakeContext, prediction
+from triptych.types import Document, Sample, Task
 from triptych.vertical import Request, Response, Vertical
 
 _KINDS: dict[str, Literal["label", "labels", "number"]] = {
@@ -23,7 +24,8 @@ _KINDS: dict[str, Literal["label", "labels", "number"]] = {
 def check_vertical(vertical: Vertical[Any, Any], directory: Path) -> None:
     """The promises of `Vertical`; `directory` is an empty one for its sample data.
 
-    Names, types, default config, sample data that can be read and fits the task, documents that can be indexed.
+    Names, types, default config, sample data that can be read and fits the task, documents that can be indexed, and
+    answers to predictions made by hand: sure, unsure, outside the scope, and without anything to be found.
     """
     assert re.fullmatch(r"[a-z][a-z0-9-]*", vertical.name), f"{vertical.name!r}: use small letters, digits, hyphens"
     assert vertical.title.strip(), "the title is empty"
@@ -49,6 +51,45 @@ def check_vertical(vertical: Vertical[Any, Any], directory: Path) -> None:
         json.dumps(dict(document.metadata))  # raises where metadata is not JSON
     request = vertical.sample_request()
     assert request is None or isinstance(request, vertical.request_type), "sample_request is not of request_type"
+    _check_answers(vertical, settings, task, dataset.samples, documents, directory / "state")
+
+
+def _check_answers(
+    vertical: Vertical[Any, Any],
+    settings: Any,
+    task: Task,
+    samples: list[Sample],
+    documents: list[Document],
+    state: Path,
+) -> None:
+    state.mkdir(parents=True, exist_ok=True)
+    request = vertical.sample_request() or vertical.request_type(
+        text=next((s.text for s in samples if s.text), "hello")
+    )
+    again = vertical.request_type.model_validate_json(request.model_dump_json())
+    assert again.model_dump_json() == request.model_dump_json(), "a request does not survive JSON"
+    labels = list(task.labels or sorted({str(t) for s in samples for t in _targets(task, s) if t != task.out_of_scope}))
+    cases = [
+        ("a sure prediction", prediction(labels[0], labels), documents, samples),
+        ("an unsure prediction", prediction(labels[-1], labels, confidence=1 / len(labels)), documents, samples),
+        ("a request out of scope", prediction(labels[0], labels, in_scope=False), documents, samples),
+        ("a request with nothing to be found", prediction(labels[0], labels), [], []),
+    ]
+    for what, predicted, known, seen in cases:
+        context = FakeContext(request, settings, state, documents=known, examples=seen)
+        response = vertical.answer(request, predicted, context)
+        assert isinstance(response, vertical.response_type), f"the answer to {what} is not of response_type"
+        assert response.answer.strip(), f"the answer to {what} is empty"
+        assert 0 <= response.confidence <= 1, f"the confidence of {what} is {response.confidence}"
+        written = response.model_dump_json()
+        back = vertical.response_type.model_validate_json(written)
+        assert back.model_dump_json() == written, f"the answer to {what} does not survive JSON"
+
+
+def _targets(task: Task, sample: Sample) -> list[Any]:
+    if task.kind in ("classification", "multilabel", "embedding"):
+        return list(sample.target) if task.kind == "multilabel" else [sample.target]
+    return ["value"]  # of a regression head without a name
 
 
 def _check_targets(task: Task, samples: list[Sample]) -> None:
