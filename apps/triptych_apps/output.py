@@ -120,7 +120,7 @@ def _format_number(value: float) -> str:
     if not math.isfinite(value):
         return "-"
     size = abs(value)
-    digits = 0 if size >= 1000 else 1 if size >= 10 else 2 if size >= 1 else 3
+    digits = 0 if size >= 1000 else 1 if size >= 10 else 2 if size > 1 else 3
     return f"{value:,.{digits}f}"
 
 

@@ -23,7 +23,7 @@ def print_metrics(metrics: Mapping[str, Any]) -> None:
     """
     groups = {name: part for name, part in metrics.items() if isinstance(part, Mapping) and name != "data"}
     splits = {name: dict(_flat(part)) for name, part in groups.items() if "rows" not in part}
-    names = list(dict.fromkeys(name for split in splits.values() for name in split))
+    names = list(dict.fromkeys(name for split in splits.values() for name, value in split.items() if value is not None))
     rows = [[name, *(split.get(name) for split in splits.values())] for name in names]
     print_table("Quality", ["", *splits], rows)
     for name, part in groups.items():

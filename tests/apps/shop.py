@@ -72,7 +72,7 @@ class Shop(Vertical[ShopRequest, ShopResponse]):
         """Small encoders, few epochs."""
         return {
             "encoders": {
-                "text": {"use": "compact:text"},
+                "text": {"use": "compact:text", "dim": 32, "buckets": 1024},
                 "image": {"use": "compact:image"},
                 "audio": {"use": "compact:audio"},
             },

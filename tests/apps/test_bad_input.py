@@ -114,7 +114,7 @@ REQUESTS: dict[str, tuple[Callable[[Path], tuple[object, ...]], tuple[str, ...]]
     "a picture of 50 megapixels": (lambda folder: ("--image", huge(folder)), ("huge.png", "pixels")),
     "a picture that is a table": (lambda folder: ("--image", table(folder, HEADER)), ("data.csv",)),
     "a sound of no length": (lambda folder: ("--audio", silent(folder)), ("silent.wav",)),
-    "a folder for a sound": (lambda folder: ("--audio", folder), (".",)),
+    "a folder for a sound": (lambda folder: ("--audio", folder), ("folder",)),
     "blanks only": (lambda folder: ("  ",), ("empty",)),
 }
 

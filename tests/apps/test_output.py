@@ -38,6 +38,7 @@ def test_json_is_ascii_where_the_terminal_has_nothing_else(monkeypatch):
     [
         (0.93421, "0.934"),
         (0.0, "0.000"),
+        (1.0, "1.000"),
         (3.14159, "3.14"),
         (61.34, "61.3"),
         (12345.6, "12,346"),

@@ -15,7 +15,7 @@ import pytest
 
 from tests.apps.conftest import ROOT, START, Built, child_environment
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")]
 
 # Says on standard error whenever a step moves, so that a test knows when to strike
 WATCHED = """
@@ -43,7 +43,20 @@ def start(plugin_folder: Path, home: Path, output: Path, before: str = "") -> su
     """`triptych run shop --output ...` with another seed than the bundle in service has."""
     code = before + WATCHED + START.format(program="triptych")
     return subprocess.Popen(
-        [sys.executable, "-c", code, "run", "shop", "--set", "seed=7", "--output", str(output), "--json"],
+        [
+            sys.executable,
+            "-c",
+            code,
+            "run",
+            "shop",
+            "--set",
+            "seed=7",
+            "--set",
+            "training.epochs=2",
+            "--output",
+            str(output),
+            "--json",
+        ],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -62,7 +75,7 @@ def strike(process: subprocess.Popen[str], step: str, number: signal.Signals) ->
     return process.stderr.read()
 
 
-@pytest.mark.parametrize("step", ["start", "tune", "bundle"])
+@pytest.mark.parametrize("step", ["start", "scratch-text", "bundle"])
 def test_ctrl_c_exits_with_130_and_leaves_the_old_bundle(plugin_folder, output, tmp_path, step):
     before = content(output)
     process = start(plugin_folder, tmp_path / "home", output)

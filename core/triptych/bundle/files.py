@@ -142,7 +142,7 @@ def is_full_disk(error: BaseException) -> bool:
     """
     if isinstance(error, OSError) and error.errno in _FULL:
         return True
-    return "No space left on device" in str(error) or "Disk quota exceeded" in str(error)
+    return any(words in str(error) for words in ("No space left on device", "Disk quota exceeded", "File too large"))
 
 
 @contextmanager
