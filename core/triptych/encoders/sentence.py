@@ -25,12 +25,12 @@ class SentenceEncoder(TransformerTextEncoder):
     family = "sentence"
 
     @classmethod
-    def create(cls, model: str = "", *, max_length: int | None = None, **unknown: Any) -> Self:
-        """A model by name or folder; `max_length` in tokens, by default the model's own.
+    def create(cls, model: str = "", *, max_length: int | None = None, lexical: bool = False, **unknown: Any) -> Self:
+        """A model by name or folder; `max_length` in tokens, by default the model's own; `lexical` as in the base.
 
         Raises `MissingError` when its weights cannot be had and `ConfigError` for options that do not fit.
         """
-        refuse_unknown(cls.family, unknown, ("max_length",))
+        refuse_unknown(cls.family, unknown, ("max_length", "lexical"))
         folder = find_checkpoint(_named(model, cls.family), organisation=ORGANISATION)
         plan = _plan(folder)
         if plan is None:
@@ -44,6 +44,7 @@ class SentenceEncoder(TransformerTextEncoder):
             normalize=plan["normalize"],
             max_length=max_length,
             dense=plan["dense"],
+            lexical=lexical,
         )
         for projection, path in zip(encoder.dense, plan["dense_folders"], strict=True):
             tensors = load_file(path / "model.safetensors")

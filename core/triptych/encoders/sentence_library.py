@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from triptych.encoders.base import Batch, Encoder
-from triptych.encoders.transformer import _texts
+from triptych.encoders.hashing import as_text
 
 
 class LibrarySentenceEncoder(Encoder):
@@ -62,13 +62,13 @@ class LibrarySentenceEncoder(Encoder):
 
     def prepare(self, values: Sequence[Any]) -> Batch:
         """What the model's own tokenizer makes of the texts; `rows` says how many there are."""
-        features = self.body.preprocess(_texts(values))  # type: ignore[operator]
+        features = self.body.preprocess([as_text(v) for v in values])  # type: ignore[operator]
         batch = {k: v for k, v in features.items() if isinstance(v, Tensor)}
         return {**batch, "rows": torch.ones(len(values), dtype=torch.int64)}
 
     def costs(self, values: Sequence[Any]) -> list[int]:
         """Characters in each text."""
-        return [len(text) for text in _texts(values)]
+        return [len(as_text(value)) for value in values]
 
     def forward(self, batch: Batch) -> Tensor:
         """[batch, dim]."""

@@ -20,8 +20,10 @@ from torch import Tensor, nn
 
 from triptych.encoders.base import Batch, Encoder
 from triptych.encoders.checkpoint import find_checkpoint, read_json
+from triptych.encoders.hashing import as_text
+from triptych.encoders.lexical import LexicalTable
 from triptych.encoders.options import refuse_unknown
-from triptych.errors import ConfigError, DataError
+from triptych.errors import ConfigError
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
@@ -37,8 +39,9 @@ LONGEST = 512
 class TransformerTextEncoder(Encoder):
     """Tokens through a transformer, pooled into one vector, projected and normalised where the settings say so.
 
-    `settings` has `model`, `pooling`, `normalize`, `max_length` (tokens), `pad` (token id) and `dense` (a list of
-    `{"in", "out", "bias", "activation"}`, the projections some sentence models end with).
+    `settings` has `model`, `pooling`, `normalize`, `max_length` (tokens), `pad` (token id), `dense` (a list of
+    `{"in", "out", "bias", "activation"}`, the projections some sentence models end with) and `lexical`: None, or how
+    many outputs of a linear model on n-grams follow the vector (zero until a strategy has learnt it).
     """
 
     modality = "text"
@@ -59,7 +62,7 @@ class TransformerTextEncoder(Encoder):
             for d in settings["dense"]
         )
         self.hidden: int = self.model_config.hidden_size
-        self.dim = settings["dense"][-1]["out"] if settings["dense"] else self.hidden
+        self.lexical = LexicalTable(settings["lexical"]) if settings["lexical"] else None
         self.frozen_layers = 0
 
     @classmethod
@@ -70,15 +73,19 @@ class TransformerTextEncoder(Encoder):
         pooling: str = "mean",
         normalize: bool = False,
         max_length: int | None = None,
+        lexical: bool = False,
         **unknown: Any,
     ) -> Self:
         """A checkpoint by folder or name. Raises `MissingError` when it cannot be had, `ConfigError` for bad options.
 
-        `max_length` is in tokens; longer texts are cut.
+        `max_length` is in tokens; longer texts are cut. With `lexical` a strategy may put a linear model on n-grams
+        beside the transformer (see `triptych.tuning.lexical`).
         """
-        refuse_unknown(cls.family, unknown, ("pooling", "normalize", "max_length"))
+        refuse_unknown(cls.family, unknown, ("pooling", "normalize", "max_length", "lexical"))
         folder = find_checkpoint(_named(model, cls.family))
-        return cls._load(folder, model, pooling=pooling, normalize=normalize, max_length=max_length, dense=[])
+        return cls._load(
+            folder, model, pooling=pooling, normalize=normalize, max_length=max_length, dense=[], lexical=lexical
+        )
 
     @classmethod
     def _load(
@@ -90,6 +97,7 @@ class TransformerTextEncoder(Encoder):
         normalize: bool,
         max_length: int | None,
         dense: list[dict[str, Any]],
+        lexical: bool,
     ) -> Self:
         if pooling not in POOLINGS:
             raise ConfigError(f"[encoders.text] pooling = {pooling!r} is unknown; known: {', '.join(POOLINGS)}")
@@ -105,6 +113,7 @@ class TransformerTextEncoder(Encoder):
                 "max_length": _max_length(folder, backbone.config, max_length),
                 "pad": backbone.config.pad_token_id or 0,
                 "dense": dense,
+                "lexical": 0 if lexical else None,
             },
         )
         encoder.pretrained = True
@@ -132,6 +141,26 @@ class TransformerTextEncoder(Encoder):
         return dict(self._settings)
 
     @property
+    def dense_dim(self) -> int:
+        """The size of the vector without the outputs of the lexical table."""
+        return int(self._settings["dense"][-1]["out"]) if self._settings["dense"] else self.hidden
+
+    @property
+    def dim(self) -> int:  # type: ignore[override]  # it grows by the lexical table
+        """The size of the vector."""
+        return self.dense_dim + (self.lexical.outputs if self.lexical else 0)
+
+    @property
+    def wants_lexical(self) -> bool:
+        """Whether a lexical table may be learnt."""
+        return self._settings["lexical"] is not None
+
+    def set_lexical(self, table: LexicalTable | None) -> None:
+        """Put a learnt table beside the transformer, or take it away."""
+        self.lexical = table
+        self._settings = {**self._settings, "lexical": table.outputs if table else 0}
+
+    @property
     def backbone(self) -> nn.Module:
         """The transformer."""
         return self._backbone
@@ -143,18 +172,19 @@ class TransformerTextEncoder(Encoder):
         return config
 
     def prepare(self, values: Sequence[Any]) -> Batch:
-        """Texts to `input_ids` and `attention_mask`, int64 [batch, tokens of the longest]."""
-        rows = [encoding.ids for encoding in self.tokenizer.encode_batch_fast(_texts(values))]
+        """Texts to `input_ids` and `attention_mask`, int64 [batch, tokens of the longest], and the lexical n-grams."""
+        rows = [encoding.ids for encoding in self.tokenizer.encode_batch_fast([as_text(v) for v in values])]
         ids = np.full((len(rows), max(map(len, rows), default=0)), self._settings["pad"], dtype=np.int64)
         mask = np.zeros_like(ids)
         for i, row in enumerate(rows):
             ids[i, : len(row)] = row
             mask[i, : len(row)] = 1
-        return {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask)}
+        batch = {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask)}
+        return batch | self.lexical.prepare(values) if self.lexical else batch
 
     def costs(self, values: Sequence[Any]) -> list[int]:
         """Tokens in each text."""
-        return [len(encoding.ids) for encoding in self.tokenizer.encode_batch_fast(_texts(values))]
+        return [len(encoding.ids) for encoding in self.tokenizer.encode_batch_fast([as_text(v) for v in values])]
 
     @property
     def layers(self) -> int:
@@ -181,7 +211,7 @@ class TransformerTextEncoder(Encoder):
         hidden = self._backbone.embeddings(input_ids=batch["input_ids"])  # type: ignore[operator]
         for layer in self._stack[: self.frozen_layers]:
             hidden = layer(hidden, _additive(mask, hidden.dtype))
-        return {"hidden": hidden, "attention_mask": mask}
+        return {"hidden": hidden, **{k: v for k, v in batch.items() if k != "input_ids"}}
 
     def forward(self, batch: Batch) -> Tensor:
         """What `prepare` or `lower` returned to [batch, dim]."""
@@ -195,7 +225,8 @@ class TransformerTextEncoder(Encoder):
         vectors = _pool(hidden, mask, self._settings["pooling"])  # [batch, hidden]
         for projection in self.dense:
             vectors = projection(vectors)
-        return F.normalize(vectors, dim=-1) if self._settings["normalize"] else vectors
+        vectors = F.normalize(vectors, dim=-1) if self._settings["normalize"] else vectors
+        return vectors if self.lexical is None else torch.cat([vectors, self.lexical(batch).to(vectors.dtype)], dim=-1)
 
 
 def _open_weights(folder: Path) -> Any:
@@ -215,13 +246,6 @@ def _named(model: str, family: str) -> str:
     if not model:
         raise ConfigError(f"[encoders.text] use = {family!r} needs a model after a colon: {family}:<name or path>")
     return model
-
-
-def _texts(values: Sequence[Any]) -> list[str]:
-    for value in values:
-        if not isinstance(value, str):
-            raise DataError(f"a text is wanted, not {type(value).__name__}: {str(value)[:60]!r}")
-    return list(values)
 
 
 def _tokenizer(folder: Path) -> Tokenizer:

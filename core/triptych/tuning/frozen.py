@@ -14,6 +14,7 @@ from triptych.models.heads import Head, RegressionHead
 from triptych.models.multimodal import Features, MultimodalModel
 from triptych.tuning.base import Progress, Strategy, TuningContext, TuningReport
 from triptych.tuning.cache import FeatureCache
+from triptych.tuning.lexical import add_lexical, remove_lexical
 from triptych.tuning.linear import DEFAULT_STRENGTH, choose_linear, fit_linear
 from triptych.tuning.loop import fit
 from triptych.tuning.scratch import train_from_scratch
@@ -43,6 +44,19 @@ class Frozen(Strategy):
         context: TuningContext,
     ) -> TuningReport:
         """See the base."""
+        remove_lexical(model)
+        report = self.start(model, train, validation, settings, context)
+        return add_lexical(model, train, validation, report)
+
+    def start(
+        self,
+        model: MultimodalModel,
+        train: Sequence[Sample],
+        validation: Sequence[Sample],
+        settings: TrainingConfig,
+        context: TuningContext,
+    ) -> TuningReport:
+        """As `tune`, without n-grams beside the encoder: where `full` and `lora` begin."""
         wall, cpu = time.perf_counter(), time.process_time()
         notes = train_from_scratch(model, train, validation, settings, context)
         for m in model.modalities:

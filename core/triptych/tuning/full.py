@@ -15,6 +15,7 @@ from triptych.models.multimodal import MultimodalModel
 from triptych.tuning.base import Strategy, TuningContext, TuningReport
 from triptych.tuning.deep import disable_dropout, freeze_lowest, tune_encoders
 from triptych.tuning.frozen import Frozen
+from triptych.tuning.lexical import add_lexical, remove_lexical
 from triptych.types import Sample
 
 
@@ -36,13 +37,14 @@ class Full(Strategy):
     ) -> TuningReport:
         """See the base."""
         wall, cpu = time.perf_counter(), time.process_time()
-        start = Frozen(self.strength).tune(model, train, validation, settings, context)
+        remove_lexical(model)
+        start = Frozen(self.strength).start(model, train, validation, settings, context)
         model.requires_grad_(True)
         notes = [*start.notes, *freeze_lowest(model, settings.frozen_layers)]
         disable_dropout(model)
         result = tune_encoders(model, train, validation, settings, context, notes, step=self.name)
         seconds, cpu_seconds = time.perf_counter() - wall, time.process_time() - cpu
-        return TuningReport(
+        report = TuningReport(
             self.name,
             result.epochs,
             seconds,
@@ -52,3 +54,4 @@ class Full(Strategy):
             result.best,
             notes,
         )
+        return add_lexical(model, train, validation, report)

@@ -16,6 +16,7 @@ from triptych.models.multimodal import MultimodalModel
 from triptych.tuning.base import Strategy, TuningContext, TuningReport
 from triptych.tuning.deep import disable_dropout, freeze_lowest, tune_encoders
 from triptych.tuning.frozen import Frozen
+from triptych.tuning.lexical import add_lexical, remove_lexical
 from triptych.types import Modality, Sample
 
 
@@ -40,7 +41,8 @@ class Lora(Strategy):
     ) -> TuningReport:
         """See the base."""
         wall, cpu = time.perf_counter(), time.process_time()
-        start = Frozen(self.strength).tune(model, train, validation, settings, context)
+        remove_lexical(model)
+        start = Frozen(self.strength).start(model, train, validation, settings, context)
         model.requires_grad_(True)
         notes = [*start.notes, *freeze_lowest(model, settings.frozen_layers)]
         disable_dropout(model)
@@ -53,7 +55,7 @@ class Lora(Strategy):
             notes.append(f"{model.encoder(m).name}: adapters of rank {settings.lora_rank} merged")
         model.requires_grad_(True)
         seconds, cpu_seconds = time.perf_counter() - wall, time.process_time() - cpu
-        return TuningReport(
+        report = TuningReport(
             self.name,
             result.epochs,
             seconds,
@@ -63,6 +65,7 @@ class Lora(Strategy):
             result.best,
             notes,
         )
+        return add_lexical(model, train, validation, report)
 
 
 def _adapt(model: MultimodalModel, modality: Modality, rank: int, seed: int) -> nn.Module | None:

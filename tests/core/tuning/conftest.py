@@ -44,7 +44,15 @@ def tiny_encoder() -> TransformerTextEncoder:
         intermediate_size=64,
         max_position_embeddings=64,
     )
-    settings = {"model": "tiny", "pooling": "mean", "normalize": True, "max_length": 64, "pad": 0, "dense": []}
+    settings = {
+        "model": "tiny",
+        "pooling": "mean",
+        "normalize": True,
+        "max_length": 64,
+        "pad": 0,
+        "dense": [],
+        "lexical": None,
+    }
     encoder = TransformerTextEncoder(BertModel(config), tokenizer, settings)
     encoder.pretrained = True
     return encoder.eval()
