@@ -104,6 +104,7 @@ class Config(Section):
 
     seed: int = 42  # of splits, initial weights and batches
     device: str = "auto"  # auto, cpu, cuda, cuda:N or mps
+    prices: str | None = None  # a TOML file with the prices of an hour; None: the packaged examples, prices.toml
     encoders: dict[Modality, PartConfig] = Field(default_factory=dict)  # one for each modality to be understood
     fusion: PartConfig = PartConfig(use="gated")  # how the modalities become one vector
     fusion_dim: Annotated[int, Field(ge=8)] = 256  # its length

@@ -147,6 +147,7 @@ class _Build:
         self.progress = progress
         self.plan = choose_device(config.device)
         self.task: Task = vertical.task(settings)
+        self.prices = Prices.load(config.prices)  # a wrong file is refused before anything is trained
         self.warnings: list[str] = []
         self.skipped: list[Any] = []
         self.metrics: dict[str, Any] = {}
@@ -341,7 +342,7 @@ class _Build:
     def price(self, directory: Path) -> None:
         """Measure what answering costs, beside the classical rival where the task has one."""
         self.progress(Progress("measure", 0, 1, "latency, throughput, memory"))
-        name, metric, prices = self.config.training.strategy, HEADLINE[self.task.kind], Prices.load()
+        name, metric, prices = self.config.training.strategy, HEADLINE[self.task.kind], self.prices
         rival, test = None, self.inside["test"]
         answers: dict[str, Answer] = {name: lambda samples: self.session.predict(self.session.features(samples))}
         if self.task.kind == "classification" and any(isinstance(s.text, str) for s in self.inside["train"]):

@@ -201,3 +201,20 @@ def test_a_killed_run_is_continued_and_the_old_bundle_never_touched(built, tmp_p
     )
     assert any(p.message == "already done by an earlier try" for p in seen), started
     assert load(again.bundle, host=toy_host()).bundle.manifest.config["seed"] == 11
+
+
+def test_prices_of_your_own_are_those_of_the_ledger(tmp_path):
+    packaged = (ROOT / "configs" / "triptych_configs" / "prices.toml").read_text(encoding="utf-8")
+    (tmp_path / "prices.toml").write_text(packaged.replace('"USD"', '"CNY"'), encoding="utf-8")
+    data = write_table(tmp_path / "data", media=False)
+    overrides = [f"data.path={data}", f"prices={tmp_path / 'prices.toml'}"]
+    result = run("toy", load_config(TOY_CONFIG, overrides=overrides), output=tmp_path / "out", host=toy_host())
+    assert result.ledger["variants"][0]["currency"] == "CNY"
+
+
+def test_a_wrong_file_of_prices_is_refused_before_anything_is_trained(tmp_path):
+    (tmp_path / "prices.toml").write_text('currency = ""\n')
+    config = load_config(TOY_CONFIG, overrides=[f"prices={tmp_path / 'prices.toml'}"])
+    with pytest.raises(ConfigError, match="gpu_hour"):
+        run("toy", config, output=tmp_path / "out", host=toy_host())
+    assert not (tmp_path / "out").exists()
