@@ -17,7 +17,8 @@ from triptych.host import default_host
 from triptych_apps.outcomes import EvaluateOutcome, RunOutcome
 
 NAME = "customer-service"
-EACH = 12  # messages of each label; enough to learn from, few enough to be quick
+LABELS = ("double_charge", "damaged_item", "delivery_status", "login_problem", "gift_card", "out_of_scope")
+EACH = {"words": 14, "media": 4}  # messages of each label: enough to learn from, few enough to be quick
 pytestmark = pytest.mark.slow
 
 
@@ -50,19 +51,20 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Service:
 
 
 def write_subset(sample: Path, path: Path) -> Path:
-    """The first messages of each label of the sample, those with a picture or a sound before the others."""
+    """Some messages of some labels; a few have a picture or a sound, for reading these takes the longest."""
     with sample.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    rows.sort(key=lambda row: not (row["image"] or row["audio"]))
+        rows = [row for row in csv.DictReader(file) if row["label"] in LABELS]
     kept: dict[str, list[dict[str, str]]] = {}
     for row in rows:
-        if len(kept.setdefault(row["label"], [])) < EACH:
+        kind = "media" if row["image"] or row["audio"] else "words"
+        same = kept.setdefault(f"{row['label']} {kind}", [])
+        if len(same) < EACH[kind]:
             media = {m: str(sample.parent / row[m]) if row[m] else "" for m in ("image", "audio")}
-            kept[row["label"]].append({**row, **media})
+            same.append({**row, **media})
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, rows[0].keys())
         writer.writeheader()
-        writer.writerows(row for label in kept.values() for row in label)
+        writer.writerows(row for same in kept.values() for row in same)
     return path
 
 
@@ -73,7 +75,7 @@ def media_of(service: Service, modality: str) -> str:
 
 def test_run_prints_its_object(service):
     outcome = RunOutcome.model_validate_json(service.out, strict=True)
-    assert outcome.metrics["test"]["accuracy"] > 0.5
+    assert outcome.metrics["test"]["accuracy"] > 0.7
 
 
 def test_a_question_in_words_gets_an_answer_with_its_source(service):
