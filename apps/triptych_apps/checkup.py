@@ -8,16 +8,17 @@ import os
 import platform
 import shutil
 from pathlib import Path
+from typing import Literal
 
 import psutil
 from packaging.requirements import Requirement
 
 import triptych
-from triptych.bundle import bundles_home
+from triptych.bundle import triptych_home
 from triptych.device import available_devices, cpu_count
 from triptych.encoders.minilm import NAMES, packaged_minilm
 from triptych.encoders.weights import WEIGHTS_VARIABLE
-from triptych.errors import TriptychError
+from triptych.errors import MissingError, TriptychError
 from triptych.host import default_host
 from triptych_apps.outcomes import DiskOutcome, DoctorOutcome, FoundOutcome, PackageOutcome
 
@@ -27,7 +28,7 @@ _NOT_FOR_USERS = ("dev",)  # extras that say nothing about what triptych can do 
 
 def examine() -> DoctorOutcome:
     """Everything at once; nothing is changed and nothing is fetched."""
-    home = bundles_home().parent
+    home = triptych_home()
     packages = check_packages()
     disk = _disk(home)
     return DoctorOutcome(
@@ -70,13 +71,13 @@ def check_readers() -> list[FoundOutcome]:
     """Which readers (text in pictures, speech) can work here."""
     found = []
     for part in default_host().parts("reader"):
-        try:
+        try:  # a reader says at once what it lacks
             reader = default_host().load_part("reader", part.name)()
-            reader.check()
         except TriptychError as error:
-            found.append(FoundOutcome(name=part.name, status="absent", detail=str(error)))
+            status: Literal["absent", "unusable"] = "absent" if isinstance(error, MissingError) else "unusable"
+            found.append(FoundOutcome(name=part.name, status=status, detail=str(error)))
         else:
-            found.append(FoundOutcome(name=part.name, status="ok", detail=part.summary))
+            found.append(FoundOutcome(name=part.name, status="ok", detail=f"{part.summary} ({reader.fingerprint})"))
     return found
 
 
