@@ -108,6 +108,14 @@ def test_its_parts_keep_the_promises_of_their_base_classes(florist, tmp_path):
     check_vertical(Florist(), tmp_path)
 
 
+def test_its_rule_needs_no_model(florist, tmp_path):
+    page = (EXAMPLE.parents[1] / "docs" / "plugins.md").read_text(encoding="utf-8")
+    code = page.partition("what a model would\nsay.\n\n```python\n")[2].partition("```")[0]
+    names: dict[str, Any] = {}
+    exec(compile(code, "docs/plugins.md", "exec"), names)
+    names["test_nothing_beyond_the_budget"](tmp_path)
+
+
 def test_its_guardrail_hides_card_numbers(florist):
     from triptych.host import Host
     from triptych.vertical import Request
