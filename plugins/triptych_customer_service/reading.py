@@ -14,8 +14,7 @@ import sqlite3
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from triptych.bundle import triptych_home
 from triptych.data.media import is_vector, value_digest
@@ -24,6 +23,9 @@ from triptych.host import default_host
 from triptych.types import Sample
 from triptych_customer_service.intents import SAMPLE
 from triptych_customer_service.settings import Readers
+
+if TYPE_CHECKING:
+    from triptych.data.readers import Reader
 
 ReadModality = Literal["image", "audio"]
 AUTO: Mapping[ReadModality, tuple[str, ...]] = {"image": ("rapidocr",), "audio": ("whisper", "pocketsphinx")}
@@ -59,44 +61,43 @@ def read_media(sample: Sample, readers: Readers) -> Sample:
 class CachedReader:
     """A reader that remembers: in memory, in the transcripts shipped with the sample, on disk for training data."""
 
-    def __init__(self, reader: Any, modality: ReadModality, shipped: Mapping[tuple[str, str], str]) -> None:
+    def __init__(self, reader: Reader, shipped: Mapping[tuple[str, str], str]) -> None:
         self._reader = reader
-        self._modality = modality
         self._shipped = shipped
         self._memory: OrderedDict[str, str] = OrderedDict()
-        self._lock = threading.Lock()  # engines keep state while they read
+        self._lock = threading.Lock()
 
     def read(self, value: Any, *, keep: bool) -> str:
         """What is written in the picture or said in the sound; empty where nothing is found."""
-        digest = value_digest(value, self._modality)
+        digest = value_digest(value, self._reader.modality)
         with self._lock:
             if digest in self._memory:
                 self._memory.move_to_end(digest)
                 return self._memory[digest]
-            text = self._shipped.get((self._reader.name, digest))
-            if text is None:
-                text = self._from_disk(digest, value) if keep else str(self._reader.read(value))
+        text = self._shipped.get((self._reader.name, digest))
+        if text is None:
+            text = self._from_disk(digest, value) if keep else self._reader.read(value)
+        with self._lock:
             self._memory[digest] = text
             if len(self._memory) > KEPT_IN_MEMORY:
                 self._memory.popitem(last=False)
-            return text
+        return text
 
     def _from_disk(self, digest: str, value: Any) -> str:
         """From the transcripts of earlier runs; without a folder to write to, a run merely reads again."""
-        try:
-            with contextlib.closing(_open_cache(triptych_home() / "cache")) as cache, cache:
-                key = (self._reader.name, digest)
-                found = cache.execute("SELECT text FROM transcript WHERE reader = ? AND digest = ?", key).fetchone()
-                if found is not None:
-                    return str(found[0])
-                text = str(self._reader.read(value))
-                cache.execute("INSERT OR REPLACE INTO transcript VALUES (?, ?, ?)", (*key, text))
-                return text
-        except (OSError, sqlite3.Error):
-            return str(self._reader.read(value))
+        key = (self._reader.fingerprint, digest)
+        with contextlib.suppress(OSError, sqlite3.Error), contextlib.closing(_open_cache()) as cache:
+            found = cache.execute("SELECT text FROM transcript WHERE reader = ? AND digest = ?", key).fetchone()
+            if found is not None:
+                return str(found[0])
+        text = self._reader.read(value)
+        with contextlib.suppress(OSError, sqlite3.Error), contextlib.closing(_open_cache()) as cache, cache:
+            cache.execute("INSERT OR REPLACE INTO transcript VALUES (?, ?, ?)", (*key, text))
+        return text
 
 
-def _open_cache(folder: Path) -> sqlite3.Connection:
+def _open_cache() -> sqlite3.Connection:
+    folder = triptych_home() / "cache"
     folder.mkdir(parents=True, exist_ok=True)
     cache = sqlite3.connect(folder / "transcripts.sqlite3", timeout=30)
     cache.execute("PRAGMA journal_mode = WAL")
@@ -118,7 +119,7 @@ def _reader(modality: ReadModality, choice: str) -> CachedReader | None:
             if choice != "auto":
                 raise
             continue
-        return CachedReader(reader, modality, shipped_transcripts())
+        return CachedReader(reader, shipped_transcripts())
     return None
 
 

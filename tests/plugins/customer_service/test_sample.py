@@ -107,7 +107,7 @@ def test_the_transcripts_are_those_of_the_media_by_a_named_reader():
     transcripts = [json.loads(line) for line in (SAMPLE / "transcripts.jsonl").read_text(encoding="utf-8").splitlines()]
     assert {row["digest"] for row in transcripts} == digests
     assert {row["reader"] for row in transcripts} == {"rapidocr", "pocketsphinx"}
-    assert all(row["version"] for row in transcripts)
+    assert all(row["fingerprint"] for row in transcripts)
     readable = sum(bool(row["text"]) for row in transcripts)
     assert readable > 0.6 * len(transcripts)
 
