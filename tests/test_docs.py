@@ -116,9 +116,7 @@ def test_every_strategy_is_explained_with_its_cost():
 
 def test_every_benchmark_is_listed():
     page = (REPOSITORY / "benchmarks" / "README.md").read_text(encoding="utf-8")
-    scripts = {
-        file.name for file in (REPOSITORY / "benchmarks").glob("*.py") if "\ndef main(" in file.read_text("utf-8")
-    }
+    scripts = {file.name for file in (REPOSITORY / "benchmarks").glob("*.py") if "__main__" in file.read_text("utf-8")}
     assert set(re.findall(r"^\| `(\w+\.py)` \|", page, re.M)) == scripts
 
 
