@@ -20,6 +20,7 @@ class Attention(Fusion):
     """
 
     name = "attention"
+    trust: nn.Parameter
 
     def __init__(self, modalities: int, dim: int, *, layers: int = 1, heads: int = 4, dropout: float = 0.1) -> None:
         super().__init__(modalities, dim)
@@ -33,6 +34,7 @@ class Attention(Fusion):
         self.norm = nn.LayerNorm(dim)
         self.ask = nn.Linear(dim, dim)
         self.key = nn.Linear(dim, dim)
+        self.trust = nn.Parameter(torch.zeros(modalities))
 
     @property
     def options(self) -> dict[str, Any]:
@@ -51,7 +53,7 @@ class Attention(Fusion):
         asked = self.ask(tokens[:, :1]).reshape(batch, 1, self.heads, -1)
         keys = self.key(tokens[:, 1:]).reshape(batch, self.modalities, self.heads, -1)
         scores = (asked * keys).sum(dim=-1) * keys.shape[-1] ** -0.5  # [batch, modalities, heads]
-        weights = masked_softmax(scores.transpose(1, 2), mask.unsqueeze(1)).mean(dim=1)
+        weights = masked_softmax(scores.transpose(1, 2) + self.trust, mask.unsqueeze(1)).mean(dim=1)
         return weighted_sum(tokens[:, 1:], weights), weights
 
 

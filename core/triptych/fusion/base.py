@@ -16,11 +16,15 @@ class Fusion(nn.Module, ABC):
     """
 
     name: str = ""  # the part's name; `create_fusion` sets it to the name that was asked for
+    # [modalities] where the fusion has a number for each modality that says how much it counts in every sample (added
+    # to scores before a softmax): validation data may settle it after training, see `triptych.models.trust`
+    trust: nn.Parameter | None
 
     def __init__(self, modalities: int, dim: int) -> None:
         super().__init__()
         self.modalities = modalities
         self.dim = dim
+        self.register_parameter("trust", None)
 
     @property
     def options(self) -> dict[str, Any]:

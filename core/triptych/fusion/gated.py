@@ -16,15 +16,16 @@ class Gated(Fusion):
     """
 
     name = "gated"
+    trust: nn.Parameter
 
     def __init__(self, modalities: int, dim: int) -> None:
         super().__init__(modalities, dim)
         self.gates = nn.Parameter(torch.zeros(modalities, dim))
-        self.bias = nn.Parameter(torch.zeros(modalities))
+        self.trust = nn.Parameter(torch.zeros(modalities))
 
     def forward(self, vectors: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """See `Fusion.forward`."""
         vectors = hide_absent(vectors, mask)
-        scores = (vectors * self.gates).sum(dim=-1) * self.dim**-0.5 + self.bias  # [batch, modalities]
+        scores = (vectors * self.gates).sum(dim=-1) * self.dim**-0.5 + self.trust  # [batch, modalities]
         weights = masked_softmax(scores, mask)
         return weighted_sum(vectors, weights), weights

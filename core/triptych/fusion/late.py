@@ -18,6 +18,7 @@ class Late(Fusion):
     """
 
     name = "late"
+    trust: nn.Parameter
 
     def __init__(self, modalities: int, dim: int, *, dropout: float = 0.1) -> None:
         super().__init__(modalities, dim)
@@ -26,7 +27,7 @@ class Late(Fusion):
             nn.Sequential(nn.Linear(dim, dim), nn.GELU(), nn.Dropout(dropout), nn.Linear(dim, dim))
             for _ in range(modalities)
         )
-        self.scores = nn.Parameter(torch.zeros(modalities))
+        self.trust = nn.Parameter(torch.zeros(modalities))
 
     @property
     def options(self) -> dict[str, Any]:
@@ -38,5 +39,5 @@ class Late(Fusion):
         vectors = hide_absent(vectors, mask)
         # each tower adds to its input: a linear probe is where training starts from
         answers = torch.stack([vectors[:, i] + tower(vectors[:, i]) for i, tower in enumerate(self.towers)], dim=1)
-        weights = masked_softmax(self.scores.expand(len(mask), -1), mask)
+        weights = masked_softmax(self.trust.expand(len(mask), -1), mask)
         return weighted_sum(answers, weights), weights
