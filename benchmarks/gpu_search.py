@@ -21,6 +21,7 @@ K = 10
 BLOCK = 500_000  # vectors generated, multiplied and copied at a time
 LEAST_RECALL = 0.95
 TRAIN_PER_LIST = 64
+MOST_PROBES = 1024  # a GPU index takes at most 2048
 
 
 @dataclass
@@ -33,15 +34,16 @@ class SearchResult:
 
 
 def fitting(wanted: int, dim: int, device: torch.device) -> tuple[int, str | None]:
-    """How many vectors fit twice (as a matrix and in an index) into device and host, and a note if that is fewer."""
+    """How many vectors fit into device and host as a matrix and in an index, and a note if that is fewer."""
     host = psutil.virtual_memory().available
     free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else host
-    most = int(min(0.85 * free, 0.7 * host) / (2.2 * dim * 4))
+    # the lists of an index grow by doubling, so that they may take twice what they hold
+    most = int(min(0.85 * free, 0.7 * host) / (3.2 * dim * 4))
     if most >= wanted:
         return wanted, None
     return most, (
-        f"{wanted:,} x {dim} vectors do not fit twice into {free / 1e9:.0f} GB on the device and "
-        f"{host / 1e9:.0f} GB on the host: {most:,} were searched instead"
+        f"{wanted:,} x {dim} vectors do not fit, as a matrix and in an index, into {free / 1e9:.0f} GB on the device "
+        f"and {host / 1e9:.0f} GB on the host: {most:,} were searched instead"
     )
 
 
@@ -121,8 +123,8 @@ def gpu_movers() -> tuple[Callable[[Any], Any], Callable[[Any], Any]] | None:
     return to_gpu, faiss.index_gpu_to_cpu
 
 
-def inverted_lists(vectors: Tensor, to_device: Callable[[Any], Any]) -> Any:
-    """A FAISS IVF index over the vectors, trained and filled wherever `to_device` puts it."""
+def inverted_lists(vectors: Tensor, to_device: Callable[[Any], Any]) -> tuple[Any, int]:
+    """A FAISS IVF index over the vectors, trained and filled wherever `to_device` puts it, and its lists."""
     import faiss
 
     count, dim = vectors.shape
@@ -135,19 +137,19 @@ def inverted_lists(vectors: Tensor, to_device: Callable[[Any], Any]) -> Any:
     index.train(vectors[sample].cpu().numpy())
     for start in range(0, count, BLOCK):
         index.add(vectors[start : start + BLOCK].cpu().numpy())
-    return index
+    return index, lists
 
 
-def choose_probes(index: Any, queries: np.ndarray[Any, Any], wanted: np.ndarray[Any, Any]) -> int:
+def choose_probes(index: Any, lists: int, queries: np.ndarray[Any, Any], wanted: np.ndarray[Any, Any]) -> int:
     """The least power of two of lists to look into that reaches `LEAST_RECALL`; sets it."""
     probes = 1
-    while probes < min(index.nlist, 1024):
+    while probes < min(lists, MOST_PROBES):
         index.nprobe = probes
         if overlap(index.search(queries, K)[1], wanted) >= LEAST_RECALL:
             break
         probes *= 2
-    index.nprobe = min(probes, index.nlist)
-    return int(index.nprobe)
+    index.nprobe = min(probes, lists)
+    return min(probes, lists)
 
 
 def compare(
@@ -177,11 +179,11 @@ def compare(
         return result
     to_gpu, to_cpu = movers
     started = time.perf_counter()
-    on_gpu = inverted_lists(vectors, to_gpu)
+    on_gpu, lists = inverted_lists(vectors, to_gpu)
     built = time.perf_counter() - started
-    probes = choose_probes(on_gpu, tuned_on.cpu().numpy(), exact(vectors, tuned_on).cpu().numpy())
+    probes = choose_probes(on_gpu, lists, tuned_on.cpu().numpy(), exact(vectors, tuned_on).cpu().numpy())
     found = on_gpu.search(host_queries, K)[1]
-    name = f"IVF{on_gpu.nlist},Flat, {probes} probes, {shape}"
+    name = f"IVF{lists},Flat, {probes} probes, {shape}"
     result.rows.append(
         row_of(f"FAISS GPU {name}", lambda q: on_gpu.search(q, K), host_queries, overlap(found, truth), megabytes)
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
 from pathlib import Path
@@ -64,6 +65,22 @@ def test_every_part_runs(benchmark, tmp_path):
     assert all(row["points off the CPU"] == 0 for row in tables["The same model on both"])
     assert [row["search"].split(" ")[0] for row in tables["Search"]] == ["torch", "FAISS", "FAISS"]
     assert "device and host searches agree on 100.00 % of the neighbours" in notes
+
+
+@pytest.mark.slow
+def test_bfloat16_gives_nearly_the_same(benchmark, tmp_path):
+    texts = benchmark.synthetic_texts(train=40, test=20, labels=4)
+    folder = benchmark.random_model([text for text, _ in texts.train], tmp_path, hidden=32, layers=3)
+    plan = dataclasses.replace(benchmark.choose_device("cpu"), dtype=torch.bfloat16)
+    rows = benchmark.embedding(texts.repeated(60), folder, plan, benchmark.Sizes(batch=16, rounds=1))
+    assert [row["precision"] for row in rows] == ["bfloat16", "bfloat16"]
+    assert rows[0]["mean cosine to the other's vectors"] > 0.99
+    encoder = benchmark.SentenceEncoder.create(str(folder))
+    head = benchmark.ClassificationHead(encoder.dim, sorted({label for _, label in texts.test}))
+    rows = benchmark.parity(benchmark.MultimodalModel({"text": encoder}, None, head), texts, plan)
+    assert [row["computed on"] for row in rows] == ["cpu, float32", "cpu, float32", "cpu, bfloat16"]
+    assert rows[1]["points off the CPU"] == 0
+    assert rows[2]["same label"] > 0.8
 
 
 def test_without_faiss_on_the_gpu_the_search_is_torchs_and_says_so(search):
