@@ -49,7 +49,8 @@ class TuningReport:
 
     `samples_per_second` is training samples, times epochs, over the wall seconds of training alone (for a linear head
     on frozen features: over all seconds); `history` has a row for each epoch or setting tried; `best` is the
-    validation metric of the weights kept.
+    validation metric of the weights kept. `choices` are what validation decided: given to the strategy's constructor,
+    they train again on all data without choosing.
     """
 
     strategy: str
@@ -60,6 +61,7 @@ class TuningReport:
     history: list[dict[str, Any]]
     best: float
     notes: list[str] = field(default_factory=list)
+    choices: dict[str, float] = field(default_factory=dict)
 
 
 class Strategy(ABC):

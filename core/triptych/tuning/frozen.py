@@ -12,6 +12,7 @@ from torch import Tensor
 from triptych.config import TrainingConfig
 from triptych.models.heads import Head, RegressionHead
 from triptych.models.multimodal import Features, MultimodalModel
+from triptych.models.trust import fit_trust
 from triptych.tuning.base import Progress, Strategy, TuningContext, TuningReport
 from triptych.tuning.cache import FeatureCache
 from triptych.tuning.lexical import add_lexical, remove_lexical
@@ -32,8 +33,9 @@ class Frozen(Strategy):
 
     name = "frozen"
 
-    def __init__(self, strength: float | None = None) -> None:
+    def __init__(self, strength: float | None = None, share: float | None = None) -> None:
         self.strength = strength
+        self.share = share  # of n-grams beside a text encoder; None: chosen on validation data
 
     def tune(
         self,
@@ -46,7 +48,7 @@ class Frozen(Strategy):
         """See the base."""
         remove_lexical(model)
         report = self.start(model, train, validation, settings, context)
-        return add_lexical(model, train, validation, report)
+        return add_lexical(model, train, validation, report, self.share)
 
     def start(
         self,
@@ -61,6 +63,7 @@ class Frozen(Strategy):
         notes = train_from_scratch(model, train, validation, settings, context)
         for m in model.modalities:
             model.encoder(m).requires_grad_(False)
+        choices: dict[str, float] = {}
         model.to(context.plan.device)
         seen = _encode(model, train, context, "features")
         held = _encode(model, validation, context, "validation features") if validation else None
@@ -68,7 +71,7 @@ class Frozen(Strategy):
         if isinstance(model.head, RegressionHead):
             model.head.fit(seen.targets)
         if model.fusion is None and model.head.kind != "embedding":
-            history, best = self._linear(model.head, seen, held, notes)
+            history, best, choices = self._linear(model.head, seen, held, notes)
             epochs, speed = 1, len(train) / (time.perf_counter() - wall)
         else:
             source, targets = (None, None) if held is None else (FeatureSource(held.features), held.targets)
@@ -76,22 +79,25 @@ class Frozen(Strategy):
                 model, FeatureSource(seen.features), seen.targets, source, targets, settings, context, step="fusion"
             )
             history, best, epochs, speed = result.history, result.best, result.epochs, result.samples_per_second
+            if held is not None and (moved := fit_trust(model, held.features, held.targets, seed=context.seed)):
+                shown = ", ".join(f"{m} {change:+.2f}" for m, change in moved.items())
+                notes.append(f"trust in each modality, moved on validation data: {shown}")
         seconds, cpu_seconds = time.perf_counter() - wall, time.process_time() - cpu
-        return TuningReport(self.name, epochs, seconds, cpu_seconds, speed, history, best, notes)
+        return TuningReport(self.name, epochs, seconds, cpu_seconds, speed, history, best, notes, choices)
 
     def _linear(
         self, head: Head, seen: _Seen, held: _Seen | None, notes: list[str]
-    ) -> tuple[list[dict[str, Any]], float]:
-        """Fit the head; returns the settings tried and the best validation metric (0 where nothing was chosen)."""
+    ) -> tuple[list[dict[str, Any]], float, dict[str, float]]:
+        """Fit the head; returns what was tried, the best validation metric (0 without) and what was chosen."""
         if held is None or self.strength is not None:
             strength = self.strength or DEFAULT_STRENGTH
             fit_linear(head, seen.vectors, seen.targets, strength)
             notes.append(f"linear head with regularisation {strength:g}, not chosen on validation data")
-            return [], 0.0
+            return [], 0.0, {"strength": strength}
         chosen, tried = choose_linear(head, seen.vectors, seen.targets, held.vectors, held.targets)
         row = next(r for r in tried if r["strength"] == chosen)
         notes.append(f"linear head with regularisation {chosen:g}, chosen on validation data")
-        return tried, float(row.get("accuracy", row["loss"]))
+        return tried, float(row.get("accuracy", row["loss"])), {"strength": chosen}
 
 
 @dataclass(frozen=True, slots=True)

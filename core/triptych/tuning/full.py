@@ -24,8 +24,9 @@ class Full(Strategy):
 
     name = "full"
 
-    def __init__(self, strength: float | None = None) -> None:
+    def __init__(self, strength: float | None = None, share: float | None = None) -> None:
         self.strength = strength  # regularisation of the linear start; None: chosen on validation data
+        self.share = share  # of n-grams beside a text encoder; None: chosen on validation data
 
     def tune(
         self,
@@ -53,5 +54,6 @@ class Full(Strategy):
             [*start.history, *result.history],
             result.best,
             notes,
+            start.choices,
         )
-        return add_lexical(model, train, validation, report)
+        return add_lexical(model, train, validation, report, self.share)

@@ -51,32 +51,43 @@ def remove_lexical(model: MultimodalModel) -> None:
 
 
 def add_lexical(
-    model: MultimodalModel, train: Sequence[Sample], validation: Sequence[Sample], report: TuningReport
+    model: MultimodalModel,
+    train: Sequence[Sample],
+    validation: Sequence[Sample],
+    report: TuningReport,
+    share: float | None,
 ) -> TuningReport:
     """Put a table learnt on `train` beside a tuned encoder that wants one; the report with what that did and cost.
 
-    Its share is the one with the best accuracy on `validation`, the lowest loss deciding between equals.
+    Its share, unless given, is the one with the best accuracy on `validation`, the lowest loss deciding between equals.
     """
     if not wants_lexical(model):
         return report
     wall, cpu = time.perf_counter(), time.process_time()
-    note, best = _add(model, train, validation)
+    share, best = _add(model, train, validation, share)
+    note = f"n-grams beside the encoder, added to its logits {share:g} times" if share else "n-grams gave no gain"
     return dataclasses.replace(
         report,
         seconds=report.seconds + time.perf_counter() - wall,
         cpu_seconds=report.cpu_seconds + time.process_time() - cpu,
         best=report.best if best is None else best,
         notes=[*report.notes, note],
+        choices={**report.choices, "share": share},
     )
 
 
-def _add(model: MultimodalModel, train: Sequence[Sample], validation: Sequence[Sample]) -> tuple[str, float | None]:
+def _add(
+    model: MultimodalModel, train: Sequence[Sample], validation: Sequence[Sample], share: float | None
+) -> tuple[float, float | None]:
+    """The share and the accuracy that it gave on validation."""
     encoder = model.encoder("text")
     assert isinstance(encoder, TransformerTextEncoder)
     table = _learn([s.text for s in train], model.head.encode([s.target for s in train]), model.head.outputs)
-    share, best = _choose(model, table, validation) if validation else (DEFAULT_SHARE, None)
+    best = None
+    if share is None:
+        share, best = _choose(model, table, validation) if validation else (DEFAULT_SHARE, None)
     if share == 0:
-        return "n-grams beside the encoder gave no gain and were left out", best
+        return share, best
     scores = _scores(table, [s.text for s in train])
     mean = scores.mean(dim=0)
     scale = LENGTH / (scores - mean).square().sum(dim=1).mean().sqrt().clamp_min(1e-6)
@@ -89,7 +100,7 @@ def _add(model: MultimodalModel, train: Sequence[Sample], validation: Sequence[S
         bias = model.head.linear.bias + share * mean
     encoder.set_lexical(table)
     _replace_head(model, weight, bias)
-    return f"n-grams beside the encoder, added to its logits {share:g} times", best
+    return share, best
 
 
 def _replace_head(model: MultimodalModel, weight: Tensor, bias: Tensor) -> None:

@@ -28,8 +28,9 @@ class Lora(Strategy):
 
     name = "lora"
 
-    def __init__(self, strength: float | None = None) -> None:
+    def __init__(self, strength: float | None = None, share: float | None = None) -> None:
         self.strength = strength  # regularisation of the linear start; None: chosen on validation data
+        self.share = share  # of n-grams beside a text encoder; None: chosen on validation data
 
     def tune(
         self,
@@ -64,8 +65,9 @@ class Lora(Strategy):
             [*start.history, *result.history],
             result.best,
             notes,
+            start.choices,
         )
-        return add_lexical(model, train, validation, report)
+        return add_lexical(model, train, validation, report, self.share)
 
 
 def _adapt(model: MultimodalModel, modality: Modality, rank: int, seed: int) -> nn.Module | None:
