@@ -20,17 +20,22 @@ from triptych.errors import MissingError, TriptychError
 STOPPED = 130  # 128 + SIGINT, as shells have it
 PIPE_CLOSED = 141  # 128 + SIGPIPE
 
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
+_HELP_WAS_ASKED = "NoArgsIsHelpError"  # click raises it for a group without a command; not all its versions have it
+
 
 @dataclass(slots=True)
 class Session:
     """What belongs to one call of the command line; click hands it down as `ctx.obj`."""
 
     verbose: bool = False
+    when_stopped: str = "stopped"  # what Ctrl-C is answered with; a command that can be continued says so
     interrupted: bool = False
 
 
 class StoppedError(TriptychError):
-    """Ctrl-C in a place that knows what the user may do next."""
+    """Ctrl-C was pressed."""
 
     exit_code = STOPPED
 
@@ -48,17 +53,11 @@ def run(command: click.Command, program: str, args: Sequence[str]) -> int:
         return 0
     except click.exceptions.Exit as error:
         return error.exit_code
-    except click.UsageError as error:
-        return _report(error, _usage_message(error), error.exit_code, args)
-    except click.ClickException as error:
-        return _report(error, error.format_message(), error.exit_code, args)
     except BrokenPipeError:
         _silence_stdout()
         return PIPE_CLOSED
-    except (KeyboardInterrupt, click.Abort):
-        return _report(StoppedError("stopped"), "stopped", STOPPED, args, prefix="")
-    except Exception as error:
-        return _report_exception(error, session, args)
+    except (Exception, KeyboardInterrupt) as error:
+        return _report(error, session, json_wanted=_wants_json(args))
 
 
 def error_text(error: TriptychError) -> str:
@@ -67,9 +66,9 @@ def error_text(error: TriptychError) -> str:
     return lines[0] if len(lines) == 1 else f"{len(lines)} problems:\n" + "\n".join(f"  - {line}" for line in lines)
 
 
-def say_error(message: str, *, prefix: str = "error: ") -> None:
+def say_error(message: str) -> None:
     """One message on standard error, its first word in red where there is a terminal that wants colour."""
-    say(click.style(prefix, fg="red", bold=True) + message if prefix else message)
+    say(click.style("error:", fg="red", bold=True) + f" {message}")
 
 
 def say(message: str) -> None:
@@ -77,49 +76,54 @@ def say(message: str) -> None:
     click.echo(message, err=True, color=False if "NO_COLOR" in os.environ else None)
 
 
-def _report_exception(error: Exception, session: Session, args: Sequence[str]) -> int:
-    if session.interrupted and not isinstance(error, TriptychError):
-        # Ctrl-C inside a library's import or callback comes out as that library's own error
-        return _report(StoppedError("stopped"), "stopped", STOPPED, args, prefix="")
-    known = error if isinstance(error, TriptychError) else _machine_problem(error)
-    if known is None:
-        traceback.print_exception(error)
+def _report(error: BaseException, session: Session, *, json_wanted: bool) -> int:
+    """Tell an error on standard error (and as JSON) and return its exit code."""
+    told = _as_told(error, session)
+    if told is None:
+        code = 1
         message = (
             f"{type(error).__name__}: {error}\n"
             "This is a bug; please report it with the lines above and the output of `triptych doctor`."
         )
-        return _report(error, message, 1, args)
-    if session.verbose:
+    elif isinstance(told, TriptychError):
+        code, message = told.exit_code, error_text(told)
+    else:
+        code, message = told.exit_code, _usage_text(told)
+    if told is None or session.verbose:
         traceback.print_exception(error)
-    return _report(known, error_text(known), known.exit_code, args, prefix="" if known.exit_code == STOPPED else None)
+    if isinstance(told, StoppedError) or type(told).__name__ == _HELP_WAS_ASKED:
+        say(message)
+    else:
+        say_error(message)
+    if json_wanted:
+        body = {"type": type(told or error).__name__, "message": message, "exit_code": code}
+        with suppress(BrokenPipeError):
+            print(json.dumps({"error": body}), flush=True)
+    return code
 
 
-def _machine_problem(error: Exception) -> TriptychError | None:
-    """Python's own error for what a user can mend on this machine, as one of ours; None for a bug."""
+def _as_told(error: BaseException, session: Session) -> TriptychError | click.ClickException | None:
+    """The error as a user should read it; None for a bug."""
+    if isinstance(error, (TriptychError, click.ClickException)):
+        return error
+    # Ctrl-C inside a library's import or callback comes out as that library's own error
+    if session.interrupted or isinstance(error, (KeyboardInterrupt, click.Abort)):
+        return StoppedError(session.when_stopped)
     if isinstance(error, MemoryError):
         return MissingError("not enough memory; try a smaller batch (--set training.batch_size=8) or a smaller encoder")
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+    if isinstance(error, OSError) and error.errno in _FULL:
         return MissingError(f"no space left on the disk while writing {error.filename or 'a file'}")
-    if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS) and error.filename:
-        return MissingError(f"no permission to use {error.filename}: {error.strerror}")
+    if isinstance(error, OSError) and error.errno in _FORBIDDEN and error.filename:
+        return MissingError(f"{error.filename} cannot be used: {error.strerror}")
     return None
 
 
-def _usage_message(error: click.UsageError) -> str:
+def _usage_text(error: click.ClickException) -> str:
     message = error.format_message()
-    if error.ctx is None or isinstance(error, getattr(click.exceptions, "NoArgsIsHelpError", ())):
+    context = getattr(error, "ctx", None)
+    if context is None or type(error).__name__ == _HELP_WAS_ASKED:
         return message
-    return f"{message}\nSee `{error.ctx.command_path} --help`."
-
-
-def _report(error: Exception, message: str, exit_code: int, args: Sequence[str], *, prefix: str | None = None) -> int:
-    is_help = not isinstance(error, TriptychError) and type(error).__name__ == "NoArgsIsHelpError"
-    say_error(message, prefix="" if is_help else "error: " if prefix is None else prefix)
-    if _wants_json(args):
-        body = {"type": type(error).__name__, "message": message, "exit_code": exit_code}
-        with suppress(BrokenPipeError):
-            print(json.dumps({"error": body}), flush=True)
-    return exit_code
+    return f"{message}\nSee `{context.command_path} --help`."
 
 
 def _wants_json(args: Sequence[str]) -> bool:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from triptych_apps.errors import StoppedError
 from triptych_apps.options import build_options, vertical_argument
 
 if TYPE_CHECKING:
@@ -67,20 +66,18 @@ def build(
     output: Path | None,
     device: str | None,
 ) -> RunResult:
-    """Compose the settings and build. Raises `StoppedError` on Ctrl-C, else what the pipeline raises."""
+    """Compose the settings and build. Raises what the pipeline raises."""
     from triptych.host import default_host
     from triptych_apps.progress import Event, progress
 
     default_host().vertical(vertical)  # a wrong name should not cost the import of torch
     settings = compose(vertical, data=data, config=config, overrides=overrides, device=device)
-    try:
-        with progress() as report:
-            report(Event("start", 0, 1, "loading libraries"))
-            from triptych import pipeline  # late: it brings torch
+    click.get_current_context().obj.when_stopped = "stopped; run the same command again to continue"
+    with progress() as report:
+        report(Event("start", 0, 1, "loading libraries"))
+        from triptych import pipeline  # late: it brings torch
 
-            return pipeline.run(vertical, settings, output=output, progress=report)
-    except KeyboardInterrupt as error:
-        raise StoppedError("stopped; run the same command again to continue") from error
+        return pipeline.run(vertical, settings, output=output, progress=report)
 
 
 def compose(

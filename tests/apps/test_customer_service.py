@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.apps.conftest import ROOT, START
+from tests.apps.conftest import ROOT, START, Call
 from triptych.host import default_host
 from triptych_apps.outcomes import EvaluateOutcome, RunOutcome
 
@@ -86,11 +86,25 @@ def test_a_question_in_words_gets_an_answer_with_its_source(service):
     assert response.evidence
 
 
+@pytest.fixture
+def inside(service: Service, call: Call, monkeypatch: pytest.MonkeyPatch) -> Call:
+    """The same commands in this process, which has torch already."""
+    monkeypatch.setenv("TRIPTYCH_HOME", str(service.home))
+    return call
+
+
 @pytest.mark.parametrize("modality", ["image", "audio"])
-def test_a_picture_or_a_voice_note_is_enough(service, modality):
-    done = service.call("ask", NAME, f"--{modality}", media_of(service, modality), "--json")
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["attribution"]
+def test_a_picture_or_a_voice_note_is_enough(service, inside, modality):
+    done = inside("ask", NAME, f"--{modality}", media_of(service, modality), "--json")
+    assert done.code == 0, done.err
+    assert json.loads(done.out)["attribution"]
+
+
+def test_a_chat_is_one_conversation_that_is_kept(inside):
+    done = inside("chat", NAME, "--json", stdin="I was charged twice\nthe order is 4711\n")
+    conversations = {json.loads(line)["conversation"] for line in done.out.splitlines()}
+    assert len(conversations) == 1
+    assert "charged twice" in inside("conversations", "show", conversations.pop()).out
 
 
 def test_people_read_the_answer(service):
@@ -99,16 +113,15 @@ def test_people_read_the_answer(service):
     assert "confidence" in done.stdout
 
 
-def test_evaluate_prints_its_object(service):
-    done = service.call("evaluate", NAME, "--data", service.data, "--json")
-    outcome = EvaluateOutcome.model_validate_json(done.stdout, strict=True)
+def test_evaluate_prints_its_object(service, inside):
+    done = inside("evaluate", NAME, "--data", service.data, "--json")
+    outcome = EvaluateOutcome.model_validate_json(done.out, strict=True)
     assert outcome.metrics["accuracy"] > 0.5
     assert outcome.skipped == []
 
 
-def test_help_names_what_a_customer_may_send(service):
-    done = service.call("ask", NAME, "--help")
-    assert "--conversation" in done.stdout
+def test_help_names_what_a_customer_may_send(inside):
+    assert "--conversation" in inside("ask", NAME, "--help").out
 
 
 def test_help_of_the_vertical_imports_no_torch():

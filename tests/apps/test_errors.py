@@ -26,6 +26,7 @@ KNOWN = [
     (MemoryError(), 6),
     (OSError(errno.ENOSPC, "No space left on device", "model.safetensors"), 6),
     (PermissionError(errno.EACCES, "Permission denied", "/root/x"), 6),
+    (NotADirectoryError(errno.ENOTDIR, "Not a directory", "/root/x"), 6),
     (errors.StoppedError("stopped; do it again"), 130),
     (KeyboardInterrupt(), 130),
     (ValueError("a bug"), 1),
