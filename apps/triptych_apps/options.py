@@ -4,30 +4,45 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from click.shell_completion import CompletionItem
 
+if TYPE_CHECKING:
+    from triptych.types import VerticalSpec
+
+    _ParamType = click.ParamType[str]
+else:  # click knows the type argument from 8.5 on
+    _ParamType = click.ParamType
+
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 
-def complete_verticals(_ctx: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Names of verticals for the shell, and files, for a bundle may be a path as well."""
-    from triptych.host import default_host
+class VerticalName(_ParamType):
+    """The name of a vertical, or of whatever else may stand in its place; the shell completes it."""
 
-    names = [spec for spec in default_host().verticals() if spec.name.startswith(incomplete)]
-    return [CompletionItem(spec.name, help=spec.summary) for spec in names] or [CompletionItem(incomplete, type="file")]
+    name = "vertical"
+
+    def get_missing_message(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        """What is added to "Missing argument": the names that exist."""
+        return f"Verticals: {', '.join(spec.name for spec in _verticals()) or 'none'}."
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Names of verticals; where none fits, files, for a bundle may be a path as well."""
+        fitting = [spec for spec in _verticals() if spec.name.startswith(incomplete)]
+        items = [CompletionItem(spec.name, help=spec.summary) for spec in fitting]
+        return items or [CompletionItem(incomplete, type="file")]
 
 
 def vertical_argument(command: Decorated) -> Decorated:
     """The argument VERTICAL, which a vertical's own console script fills in."""
-    return click.argument("vertical", shell_complete=complete_verticals)(command)
+    return click.argument("vertical", type=VerticalName())(command)
 
 
 def bundle_argument(command: Decorated) -> Decorated:
     """The argument BUNDLE, which becomes `--bundle` in a vertical's own console script."""
-    return click.argument("bundle", shell_complete=complete_verticals)(command)
+    return click.argument("bundle", type=VerticalName())(command)
 
 
 def json_option(command: Decorated) -> Decorated:
@@ -64,3 +79,9 @@ def build_options(command: Decorated) -> Decorated:
     ):
         command = option(command)
     return command
+
+
+def _verticals() -> list[VerticalSpec]:
+    from triptych.host import default_host
+
+    return default_host().verticals()

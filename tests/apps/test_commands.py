@@ -96,6 +96,13 @@ def test_an_unknown_vertical_is_answered_with_the_nearest(call):
     assert "Did you mean 'shop'?" in done.err
 
 
+@pytest.mark.parametrize("command", ["run", "ask", "info"])
+def test_a_missing_name_is_answered_with_those_that_exist(call, command):
+    done = call(command)
+    assert done.code == 2
+    assert "shop" in done.err
+
+
 def test_version(call):
     import triptych
 
