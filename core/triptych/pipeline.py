@@ -160,7 +160,9 @@ class _Build:
         data = self.config.data
         self.is_sample = data.path is None
         if self.is_sample:
-            data = data.model_copy(update={"path": str(self.vertical.sample_data(bundles_home().parent / "samples"))})
+            path = self.vertical.sample_data(bundles_home().parent / "samples")
+            columns = data.columns.model_copy(update=dict(self.vertical.sample_columns))
+            data = data.model_copy(update={"path": str(path), "columns": columns})
         self.data_path = Path(str(data.path))
         kind = TARGET_KIND[self.task.kind]
         splits, datasets = load_splits(data, kind=kind, seed=self.config.seed)
@@ -201,6 +203,7 @@ class _Build:
 
     def prepare_model(self) -> None:
         """Encoders for the modalities that the data has, and an untrained model around them."""
+        self.sent_test = self.inside["test"]  # before anything is read out of media
         self._enrich()
         seed_everything(self.config.seed)
         train = self.inside["train"]
@@ -334,10 +337,20 @@ class _Build:
             "skipped": len(self.skipped),
         }
         if self.task.kind == "classification" and len(self.model.modalities) > 1:
-            test = self.inside["test"]
-            encoded = self.model.head.encode([s.target for s in test])
-            self.metrics["subsets"] = subset_table(self.model, self.features["test"], encoded)
+            self.metrics["subsets"] = self._subsets()
         self.progress(Progress("evaluate", 1, 1, "done"))
+
+    def _subsets(self) -> dict[str, Any]:
+        """What each subset of the modalities is worth, each read and encoded as a request with only that would be."""
+        everything = self.model.modalities
+        complete = [s for s in self.sent_test if all(s.value(m) is not None for m in everything)]
+
+        def features_of(parts: tuple[Modality, ...]) -> Features:
+            samples = [self.vertical.enrich(s.only(parts), self.settings).only(everything) for s in complete]
+            return self.cache.features(self.model, samples)
+
+        targets = self.model.head.encode([s.target for s in complete])
+        return subset_table(self.model, features_of(everything), targets, features_of)
 
     def price(self, directory: Path) -> None:
         """Measure what answering costs, beside the classical rival where the task has one."""

@@ -7,7 +7,7 @@ its neighbours becomes a business answer. Everything else (data, training, calib
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
@@ -63,6 +63,8 @@ class Vertical(ABC, Generic[RequestT, ResponseT]):
     request_type: type[RequestT]
     response_type: type[ResponseT]
     settings_type: ClassVar[type[Section]] = Section  # checks the `[vertical]` section of the config
+    # columns of the embedded sample that a user's data need not have, as {"group": "group"}
+    sample_columns: ClassVar[Mapping[str, str]] = {}
 
     def defaults(self) -> dict[str, Any]:
         """The config to start from, as nested dictionaries; here the packaged one of this name, where there is one.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -35,6 +35,7 @@ class CustomerService(Vertical[Message, CustomerAnswer]):
     request_type = Message
     response_type = CustomerAnswer
     settings_type = Settings
+    sample_columns: ClassVar[Mapping[str, str]] = {"group": "group"}  # paraphrases never stand in two splits
 
     def task(self, settings: Settings) -> Task:
         """Single-label classification into the intents of the data; `out_of_scope` is no intent."""

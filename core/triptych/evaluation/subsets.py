@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import combinations
 from typing import Any
 
@@ -17,8 +18,17 @@ METRIC = {"classification": "accuracy", "multilabel": "f1", "regression": "mse"}
 
 
 @torch.inference_mode()
-def subset_table(model: MultimodalModel, features: Features, targets: Tensor) -> dict[str, Any]:
+def subset_table(
+    model: MultimodalModel,
+    features: Features,
+    targets: Tensor,
+    features_of: Callable[[tuple[Modality, ...]], Features] | None = None,
+) -> dict[str, Any]:
     """Every non-empty subset of the model's modalities, measured on the samples that have all of them.
+
+    `features_of(parts)` gives the features of those samples as if only `parts` had been sent. It is needed where one
+    modality is read out of another (OCR, speech): masking would leave the picture's words in the text. Without it,
+    the other modalities are masked.
 
     `targets` are as the head encodes them. Returns `rows` (parts, samples, the metric of `METRIC` with its 95 %
     interval `low` and `high`, mean calibrated `confidence`), `best_single`, `difference` (full input minus best
@@ -38,7 +48,7 @@ def subset_table(model: MultimodalModel, features: Features, targets: Tensor) ->
     scores: dict[tuple[Modality, ...], Tensor] = {}
     for size in range(1, len(model.modalities) + 1):
         for parts in combinations(model.modalities, size):
-            some = features.only(parts)
+            some = (features_of(parts) if features_of else features.only(parts)).to(model.device)
             probabilities = model.probabilities(model.fuse(some), some.mask).double().cpu()
             scores[parts] = _scores(model.head.kind, probabilities, targets)
             interval = bootstrap_interval(scores[parts].numpy())
