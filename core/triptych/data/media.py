@@ -253,11 +253,12 @@ def _decode_with_ffmpeg(source: Any, name: str, max_seconds: float) -> tuple[NDA
         with av.open(source) as container:
             if not container.streams.audio:
                 raise DataError("there is no sound in this file", file=name)
-            to_mono = av.AudioResampler(format="fltp", layout="mono")
+            to_floats = av.AudioResampler(format="fltp")
             for frame in container.decode(audio=0):
-                for block in to_mono.resample(frame):
+                for block in to_floats.resample(frame):
                     rate = block.sample_rate
-                    blocks.append(block.to_ndarray())  # [1, frames]
+                    # FFmpeg's own mix of floats is 3 dB too loud; [channels, frames] to [1, frames]
+                    blocks.append(block.to_ndarray().mean(axis=0, keepdims=True))
                     frames += blocks[-1].shape[1]
                 if rate and frames >= max_seconds * rate:
                     break

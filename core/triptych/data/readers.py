@@ -159,6 +159,7 @@ class PocketSphinx(EngineReader):
     def read_decoded(self, engine: Any, decoded: NDArray[np.float32]) -> str:
         """The words, in lower case and without punctuation."""
         pcm = (np.clip(decoded, -1, 1) * 32_767).astype("<i2").tobytes()
+        engine.reinit_feat()  # otherwise what it heard before decides what it hears now
         engine.start_utt()
         engine.process_raw(pcm, full_utt=True)
         engine.end_utt()
@@ -232,13 +233,14 @@ class Whisper(EngineReader):
 
 
 def _windows(samples: NDArray[np.float32], longest: int) -> list[NDArray[np.float32]]:
-    """Float32 [frames] in pieces of at most `longest`, cut in the quietest tenth of a second near each end."""
+    """Float32 [frames] in pieces of at most `longest`, cut in the quietest tenth of a second of their last third."""
     hop = SPEECH_RATE_HZ // 10
+    first = longest * 2 // 3
     pieces = []
     while len(samples) > longest:
-        tail = samples[longest // 2 : longest]
+        tail = samples[first:longest]
         blocks = tail[: len(tail) // hop * hop].reshape(-1, hop)
-        cut = longest // 2 + int(np.square(blocks).mean(axis=1).argmin()) * hop + hop // 2
+        cut = first + int(np.square(blocks).mean(axis=1).argmin()) * hop + hop // 2
         pieces.append(samples[:cut])
         samples = samples[cut:]
     return [*pieces, samples]
