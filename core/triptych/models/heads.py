@@ -50,24 +50,38 @@ class Head(nn.Module, ABC):
         return logits
 
 
-class ClassificationHead(Head):
-    """Exactly one label of several; softmax and cross-entropy."""
-
-    kind = "classification"
+class LabelledHead(Head):
+    """Base of heads with one output for each of a fixed list of labels."""
 
     def __init__(self, dim: int, labels: Sequence[str]) -> None:
         super().__init__(dim, len(labels))
         self.labels = tuple(labels)
         self._index = {label: i for i, label in enumerate(self.labels)}
+        if len(self._index) < len(self.labels):
+            raise ValueError(f"labels must differ from each other, got {', '.join(self.labels)}")
 
     @property
     def settings(self) -> dict[str, Any]:
         """The labels in the order of the logits."""
         return {"kind": self.kind, "labels": list(self.labels)}
 
+    def index(self, label: Any) -> int:
+        """The output of a label. Raises `DataError` for one that was not among the training labels."""
+        try:
+            return self._index[label]
+        except (KeyError, TypeError) as error:
+            known = ", ".join(self.labels)
+            raise DataError(f"label {label!r} was not among the training labels: {known}") from error
+
+
+class ClassificationHead(LabelledHead):
+    """Exactly one label of several; softmax and cross-entropy."""
+
+    kind = "classification"
+
     def encode(self, targets: Sequence[Any]) -> Tensor:
         """Labels to int64 [batch]."""
-        return torch.tensor([_index_of(label, self._index) for label in targets], dtype=torch.int64)
+        return torch.tensor([self.index(label) for label in targets], dtype=torch.int64)
 
     def loss(self, logits: Tensor, targets: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
         """Cross-entropy of logits [batch, labels] with int64 [batch]."""
@@ -78,27 +92,17 @@ class ClassificationHead(Head):
         return logits.softmax(dim=-1)
 
 
-class MultiLabelHead(Head):
+class MultiLabelHead(LabelledHead):
     """Any number of labels; a sigmoid and binary cross-entropy for each."""
 
     kind = "multilabel"
 
-    def __init__(self, dim: int, labels: Sequence[str]) -> None:
-        super().__init__(dim, len(labels))
-        self.labels = tuple(labels)
-        self._index = {label: i for i, label in enumerate(self.labels)}
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """The labels in the order of the logits."""
-        return {"kind": self.kind, "labels": list(self.labels)}
-
     def encode(self, targets: Sequence[Any]) -> Tensor:
-        """Collections of labels to float [batch, labels] of zeros and ones."""
+        """Collections of labels to float [batch, labels] of zeros and ones; a string is one label."""
         encoded = torch.zeros(len(targets), self.outputs)
         for row, labels in enumerate(targets):
-            for label in labels:
-                encoded[row, _index_of(label, self._index)] = 1.0
+            for label in (labels,) if isinstance(labels, str) else labels:
+                encoded[row, self.index(label)] = 1.0
         return encoded
 
     def loss(self, logits: Tensor, targets: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
@@ -132,7 +136,7 @@ class RegressionHead(Head):
     def fit(self, targets: Tensor) -> None:
         """Take mean and scale from float [samples, outputs]."""
         self.mean.copy_(targets.mean(dim=0))
-        self.scale.copy_(targets.std(dim=0).clamp_min(1e-6))
+        self.scale.copy_(targets.std(dim=0, correction=0).clamp_min(1e-6))
 
     def encode(self, targets: Sequence[Any]) -> Tensor:
         """Numbers, or sequences of them, to float [batch, outputs]."""
@@ -174,7 +178,8 @@ class EmbeddingHead(Head):
 
     def loss(self, logits: Tensor, targets: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
         """Contrast within the batch; a sample without a partner of its target does not count."""
-        similar = self.probabilities(logits) @ self.probabilities(logits).T / self.contrast
+        vectors = self.probabilities(logits)
+        similar = vectors @ vectors.T / self.contrast
         self_pair = torch.eye(len(targets), dtype=torch.bool, device=logits.device)
         log_share = similar - similar.masked_fill(self_pair, float("-inf")).logsumexp(dim=1, keepdim=True)
         partner = (targets[:, None] == targets[None, :]) & ~self_pair
@@ -195,10 +200,3 @@ def build_head(dim: int, settings: dict[str, Any]) -> Head:
     if kind not in kinds:
         raise UnknownNameError("head", kind, list(kinds))
     return kinds[kind](dim, **options)
-
-
-def _index_of(label: Any, index: dict[str, int]) -> int:
-    try:
-        return index[label]
-    except (KeyError, TypeError) as error:
-        raise DataError(f"label {label!r} was not among the training labels: {', '.join(index)}") from error
