@@ -5,8 +5,9 @@
 
 Beside every frozen encoder stands a linear probe: scikit-learn's logistic regression on the very same vectors. Its
 settings and ours are chosen on validation data; both are then trained on training and validation data together, and
-the test samples are read once. Epochs and learning rate of `full` are fixed beforehand. ESC-10 is tested fold by fold (three folds, each the
-test of a model trained on the other two), and its validation clips come from other recordings than the training clips.
+the test samples are read once. Epochs and learning rate of `full` are fixed beforehand. ESC-10 is tested fold by fold
+(three folds, each the test of a model trained on the other two), and its validation clips come from other recordings
+than the training clips.
 """
 
 from __future__ import annotations
@@ -43,7 +44,9 @@ from triptych.types import Modality, Sample, Task
 SEED = 7
 STRENGTHS = (0.1, 1.0, 10.0)  # of the probe: scikit-learn's C
 KERAS = {"pad_type": "same", "mean": [0.5] * 3, "std": [0.5] * 3}  # how weights from TensorFlow were trained
-V2 = {"use": "timm:mobilenetv2_100", "weights": "mobilenetv2_100_in1k_fp16.safetensors", **KERAS}
+# 288 pixels: four-fold cross-validation on the training pictures gave 0.866, and 0.853 at 224 (larger at use than in
+# pretraining, as in Touvron et al. 2019, "Fixing the train-test resolution discrepancy")
+V2 = {"use": "timm:mobilenetv2_100", "weights": "mobilenetv2_100_in1k_fp16.safetensors", "image_size": 288, **KERAS}
 V1 = {"use": "timm:mobilenetv1_075", "weights": "mobilenetv1_075_in1k_fp16.safetensors", **KERAS}
 
 
@@ -258,8 +261,8 @@ def main() -> None:
     os.environ.setdefault("TRIPTYCH_WEIGHTS", str(data / "weights"))
     tables = {BENCHMARKS[name].title: measure(BENCHMARKS[name], data) for name in chosen}
     notes = [
-        "Linear probe: scikit-learn's logistic regression on the same encoder's vectors, C and standardisation chosen on "
-        "validation data (the column `validation` is what they were chosen by). The seconds "
+        "Linear probe: scikit-learn's logistic regression on the same encoder's vectors, C and standardisation chosen "
+        "on validation data (the column `validation` is what they were chosen by). The seconds "
         "of the first row of an encoder include encoding; the row after it reads the vectors from the cache.",
         "Gain over probe: paired bootstrap over the test samples, 95 %. An interval that holds zero is no gain.",
         "Measured before: baselines that came with the data, without selection on validation data.",
