@@ -39,7 +39,7 @@ def triptych_parts() -> list[Part]:
             "encoder",
             "compact:image",
             "triptych.encoders.compact_image:CompactImageEncoder",
-            "A small CNN, trained from scratch.",
+            "Colours and edges without weights; a small CNN beside them on request.",
         ),
         Part(
             "encoder",
@@ -63,7 +63,7 @@ def triptych_parts() -> list[Part]:
             "encoder",
             "compact:audio",
             "triptych.encoders.compact_audio:CompactAudioEncoder",
-            "A small CNN on log-mel, trained from scratch.",
+            "Cepstral statistics without weights; a small CNN beside them on request.",
         ),
         Part(
             "encoder",

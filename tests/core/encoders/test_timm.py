@@ -92,3 +92,23 @@ def test_published_weights_tell_groceries_apart(shared_data, monkeypatch, name, 
     vectors = nn.functional.normalize(encoder.encode([*files, *twins]))
     assert vectors.shape == (6, dim)
     assert (vectors[:3] @ vectors[3:].T).argmax(dim=1).tolist() == [0, 1, 2]
+
+
+def test_weights_from_the_hub_are_taken_over(tmp_path, monkeypatch):
+    import timm
+    from safetensors.torch import save_file
+
+    torch.manual_seed(1)
+    published = timm.create_model("test_vit")
+    save_file(published.state_dict(), tmp_path / "model.safetensors")
+    asked = []
+
+    def hub_file(repository, filename):
+        asked.append((repository, filename))
+        return tmp_path / filename
+
+    monkeypatch.setattr("triptych.encoders.timm.hub_file", hub_file)
+    encoder = TimmEncoder.create("test_vit.r160_in1k")
+    assert asked == [("timm/test_vit.r160_in1k", "model.safetensors")]
+    weights = published.state_dict()
+    assert all(torch.equal(tensor, weights[k]) for k, tensor in encoder.model.state_dict().items())
