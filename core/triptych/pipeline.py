@@ -128,7 +128,9 @@ def evaluate(predictor: Predictor, path: str) -> tuple[dict[str, Any], Dataset]:
     """Metrics of a loaded bundle on a labelled file, read with the columns the bundle was trained with."""
     config = Config.model_validate(predictor.bundle.manifest.config)
     kind = TARGET_KIND[predictor.session.model.head.kind]
-    dataset = load_dataset(config.data, path, kind=kind)
+    # the file is evaluated whole: what served to split the training data need not be in it
+    columns = config.data.columns.model_copy(update={"group": None, "time": None, "split": None})
+    dataset = load_dataset(config.data.model_copy(update={"columns": columns}), path, kind=kind)
     return predictor.evaluate(dataset.samples), dataset
 
 

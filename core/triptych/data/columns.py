@@ -46,9 +46,8 @@ def map_columns(columns: Columns, table: Table, *, require_target: bool) -> Mapp
     features = {m: _matching(patterns, m, table) for m, patterns in columns.features.items()}
     media: dict[Modality, str] = {}
     for modality in MODALITIES:
-        named = modality in columns.model_fields_set and getattr(columns, modality) is not None
         if modality in features:
-            if named:
+            if _named(columns, modality):
                 key = f"data.columns.{modality}"
                 raise ConfigError(f"{key} and data.columns.features.{modality} are both given; leave one out")
         elif column := _present(columns, modality, table):
@@ -114,12 +113,21 @@ def parse_time(value: Any) -> float:
     return moment.timestamp()
 
 
+def _named(columns: Columns, key: str) -> bool:
+    """Whether the user named this column: wrote the key, and not just the name that is our default.
+
+    A config that was saved whole and read again has every key; it asks for no more than before.
+    """
+    name = getattr(columns, key)
+    return key in columns.model_fields_set and name is not None and name != Columns.model_fields[key].default
+
+
 def _present(columns: Columns, key: str, table: Table) -> str | None:
     """The column for one key, or None. Raises `DataError` when the user named one that is not there."""
     name = cast("str | None", getattr(columns, key))
     if name is None or name in table.columns:
         return name
-    if key in columns.model_fields_set:
+    if _named(columns, key):
         raise DataError(_unknown(name, f"data.columns.{key}", table.columns), file=table.name)
     return None
 

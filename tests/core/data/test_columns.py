@@ -11,6 +11,7 @@ import pytest
 
 from tests.core.data.makers import write
 from tests.core.data.test_tables import load
+from triptych.config import Columns
 from triptych.errors import ConfigError, DataError
 
 
@@ -42,6 +43,11 @@ def test_a_column_that_the_user_named_must_be_there(tmp_path: Path) -> None:
 
 def test_a_default_column_may_be_absent(tmp_path: Path) -> None:
     assert load(rows(tmp_path, {"text": "a", "label": "b"})).samples[0].modalities == ("text",)
+
+
+def test_a_config_that_was_saved_whole_asks_for_no_more_than_before(tmp_path: Path) -> None:
+    path = rows(tmp_path, {"text": "a", "label": "b"})
+    assert load(path, columns=Columns.model_validate(Columns().model_dump()).model_dump()).samples[0].text == "a"
 
 
 def test_without_any_modality_the_columns_are_listed(tmp_path: Path) -> None:
@@ -82,9 +88,9 @@ def test_vectors_of_unlike_length_are_bad_rows(tmp_path: Path) -> None:
 
 
 def test_features_and_a_named_column_for_one_modality_contradict(tmp_path: Path) -> None:
-    path = rows(tmp_path, {"audio": "s.wav", "a1": 1, "label": "x"})
+    path = rows(tmp_path, {"audio": "s.wav", "sound": "t.wav", "a1": 1, "label": "x"})
     with pytest.raises(ConfigError, match=r"data\.columns\.audio and data\.columns\.features\.audio"):
-        load(path, columns={"audio": "audio", "features": {"audio": ["a1"]}})
+        load(path, columns={"audio": "sound", "features": {"audio": ["a1"]}})
     assert load(path, columns={"features": {"audio": ["a1"]}}).samples[0].audio.tolist() == [1]
 
 
