@@ -6,7 +6,7 @@ If a fine-tuned model does not beat this on the same split, nobody should pay fo
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 

@@ -38,7 +38,8 @@ def check_vertical(vertical: Vertical[Any, Any], directory: Path) -> None:
     task = vertical.task(settings)
     path = vertical.sample_data(directory)
     assert path.exists(), f"sample_data returned {path}, which does not exist"
-    data = config.data.model_copy(update={"path": str(path)})
+    columns = config.data.columns.model_copy(update=dict(vertical.sample_columns))
+    data = config.data.model_copy(update={"path": str(path), "columns": columns})
     dataset = load_dataset(data, kind=_KINDS[task.kind])
     assert not dataset.skipped, f"the sample data has rows that cannot be read: {dataset.skipped[0]}"
     assert {m for s in dataset.samples for m in s.modalities} & set(config.encoders), "no encoder fits the sample data"
