@@ -102,6 +102,8 @@ class RapidOcr(EngineReader):
 
     def start(self) -> Any:
         """RapidOCR, silent and on one thread."""
+        # from release 1.29 on the runtime reports to its maker unless told not to, and it looks when it is imported
+        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
         from rapidocr import RapidOCR
 
         return RapidOCR(

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -188,3 +191,15 @@ def test_long_speech_is_cut_where_it_is_quiet() -> None:
     pieces = _windows(samples, 30 * SPEECH_RATE_HZ)
     assert [round(len(piece) / SPEECH_RATE_HZ, 2) for piece in pieces] == [21.05, 28.95]
     assert np.array_equal(np.concatenate(pieces), samples)
+
+
+def test_reading_a_picture_tells_nobody(tmp_path):
+    pytest.importorskip("rapidocr")
+    pytest.importorskip("onnxruntime")
+    Image.new("RGB", (64, 64), "white").save(tmp_path / "blank.png")
+    script = f"from triptych.data.readers import RapidOcr; RapidOcr().read({str(tmp_path / 'blank.png')!r})"
+    environment = {k: v for k, v in os.environ.items() if k not in ("CI", "ORT_DISABLE_TELEMETRY")}
+    home = tmp_path / "home"
+    home.mkdir()
+    subprocess.run([sys.executable, "-c", script], check=True, env={**environment, "HOME": str(home)}, timeout=120)
+    assert not list(home.rglob("*onnxruntime*")), "the runtime keeps a queue of reports there when it is to send any"
