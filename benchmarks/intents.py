@@ -86,7 +86,10 @@ def context(workspace: str) -> Any:
     from triptych.tuning.base import TuningContext
     from triptych.types import Task
 
-    return TuningContext(Path(workspace), choose_device(), SEED, Task("classification"))
+    def tell(progress: Any) -> None:
+        print(f"  {progress.step} {progress.done}/{progress.total} {progress.message}", file=sys.stderr)
+
+    return TuningContext(Path(workspace), choose_device(), SEED, Task("classification"), tell)
 
 
 def train_ours(method: str, train: list[Pair], held: list[Pair], labels: Sequence[str]) -> Trained:
