@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
+
 from triptych.config import TrainingConfig
 from triptych.encoders.base import Encoder
 from triptych.models.heads import build_head
@@ -51,6 +53,7 @@ def _train_alone(
     own_validation = [s.only([modality]) for s in validation if s.value(modality) is not None]
     if len(own) < FEWEST:
         return f"{encoder.name} has only {len(own)} training values and stays untrained"
+    torch.manual_seed(context.seed)  # the same training whatever was built before, so that another fusion finds it done
     head = build_head(encoder.dim, model.head.settings)
     alone = MultimodalModel({modality: encoder}, None, head)
     targets = head.encode([s.target for s in own])
