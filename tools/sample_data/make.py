@@ -181,6 +181,8 @@ VAGUE = {
     ),
 }
 PER_INTENT = {"three": 15, "image": 7, "audio": 5, "plain": 17}  # 7 and 5 include two without a text
+TOPIC_SHARE = {"vague": 0.5, "hint": 0.55}  # of the texts beside media that name what they are about
+TOPIC_FORMS = ("{text} - it is about {topic}", "{text} ({topic})", "{text} - {topic}", "{topic} - {text}")
 
 
 @dataclass
@@ -303,6 +305,27 @@ class Sampler:
         return messages
 
 
+def with_topics(messages: list[Message], phrases: dict[str, dict[str, list[str]]]) -> None:
+    """Let some of the texts beside media name their topic. Random numbers of its own: the media stay as they are."""
+    rng = random.Random(SEED + 1)
+    for message in messages:
+        kind = next((kind for kind in TOPIC_SHARE if f"-{kind}-" in message.group), None)
+        if kind and message.label in phrases and rng.random() < TOPIC_SHARE[kind]:
+            topic = rng.choice(phrases[message.label]["topics"])
+            message.text = rng.choice(TOPIC_FORMS).format(text=message.text, topic=topic)
+
+
+def further(phrases: dict[str, dict[str, list[str]]]) -> list[Message]:
+    """More text alone, at the end so that the numbers of the media stay."""
+    messages = []
+    for label, parts in phrases.items():
+        for number, sentence in enumerate(parts["more"]):
+            text, urgency = marked(sentence)
+            urgency = "low" if label == "out_of_scope" else urgency
+            messages.append(Message(text, label, urgency, f"{label}-more-{number}"))
+    return messages
+
+
 def main() -> None:
     """Write everything anew."""
     phrases = tomllib.loads((HERE / "messages.toml").read_text(encoding="utf-8"))
@@ -310,6 +333,8 @@ def main() -> None:
     sampler = Sampler(SEED)
     messages = [m for label, parts in phrases.items() for m in sampler.in_scope(label, parts)]
     messages += sampler.out_of_scope(outside)
+    with_topics(messages, phrases)
+    messages += further({**phrases, "out_of_scope": outside})
     for folder in ("pictures", "voices"):
         shutil.rmtree(SAMPLE / folder, ignore_errors=True)
         (SAMPLE / folder).mkdir(parents=True)
