@@ -266,8 +266,8 @@ def main() -> None:
         notes += problem.notes
     notes.append(
         "intervals are 95 %, by bootstrap over test samples; a gain is that of the full input over the best model "
-        "trained on one modality alone, paired; that one is picked on the test samples, which makes it harder to beat; the "
-        "tf-idf rival learns from training and validation samples"
+        "trained on one modality alone, paired; that one is picked on the test samples, which makes it harder to beat; "
+        "the tf-idf rival learns from training and validation samples"
     )
     save(
         "trimodal" if len(wanted) == len(PROBLEMS) else f"trimodal-{'-'.join(wanted)}",
