@@ -40,7 +40,7 @@ from triptych.evaluation.calibration import fit_temperatures
 from triptych.evaluation.judge import HEADLINE, judge
 from triptych.evaluation.rival import NAME as RIVAL
 from triptych.evaluation.rival import classical_rival
-from triptych.evaluation.scope import ScopeDetector
+from triptych.evaluation.scope import ScopeDetector, Seen, evidence_of
 from triptych.evaluation.subsets import subset_table
 from triptych.host import Host, default_host
 from triptych.indexing import write_documents, write_examples
@@ -310,12 +310,14 @@ class _Build:
         }
 
     def _fit_scope(self, session: TorchSession) -> ScopeDetector:
-        def seen(features: Features) -> tuple[torch.Tensor, torch.Tensor]:
-            return torch.from_numpy(session.embed(features)), torch.from_numpy(session.probabilities(features))
+        def seen(features: Features) -> Seen:
+            embeddings, probabilities = session.embed(features), session.probabilities(features)
+            return Seen(torch.from_numpy(embeddings), torch.from_numpy(probabilities), evidence_of(features))
 
         detector = ScopeDetector.fit(
             torch.from_numpy(self.train_embeddings),
             self.model.head.encode([s.target for s in self.inside["train"]]),
+            evidence=evidence_of(self.features["train"]),
         )
         outside = self.outside_features["validation"]
         detector.set_threshold(

@@ -13,7 +13,7 @@ from triptych.evaluation.metrics import (
     regression_metrics,
     retrieval_metrics,
 )
-from triptych.evaluation.scope import ScopeDetector, scope_metrics
+from triptych.evaluation.scope import ScopeDetector, Seen, evidence_of, scope_metrics
 from triptych.models.multimodal import Features, MultimodalModel
 
 HEADLINE = {"classification": "accuracy", "multilabel": "micro_f1", "regression": "mse", "embedding": "recall_at_1"}
@@ -51,7 +51,7 @@ def judge(
         outside_probabilities = model.probabilities(outside, out_of_scope.mask.to(model.device)).float().cpu()
         metrics["out_of_scope"] = scope_metrics(
             scope,
-            inside=(output.embedding.float().cpu(), probabilities),
-            outside=(outside.embedding.float().cpu(), outside_probabilities),
+            inside=Seen(output.embedding.float().cpu(), probabilities, evidence_of(features)),
+            outside=Seen(outside.embedding.float().cpu(), outside_probabilities, evidence_of(out_of_scope)),
         )
     return metrics

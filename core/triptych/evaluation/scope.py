@@ -6,7 +6,9 @@ The score adds up three kinds of evidence, each in deviations of the in-scope va
   al. 2022, here within the label: near to other labels is no support for this one);
 - the log-odds of that label;
 - where out-of-scope examples are known, how much nearer one of those is. That takes points away and never gives any:
-  unlike the known out-of-scope messages does not mean in scope.
+  unlike the known out-of-scope messages does not mean in scope;
+- where there are enough of them, the logit of a probe that tells the two apart by the encoders' own vectors. What it
+  gives is bounded, for the same reason.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import json
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -24,9 +26,20 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from triptych.errors import BundleError
+from triptych.evaluation.probe import MINIMUM, Probe, fit_probe
+from triptych.models.multimodal import Features
 
-Seen = tuple[Tensor, Tensor]
-"""Embeddings [samples, dim] and calibrated probabilities [samples, labels] of the same samples."""
+
+class Seen(NamedTuple):
+    """What is known of some samples: embeddings [samples, dim] and calibrated probabilities [samples, labels].
+
+    `evidence` [samples, width] is what the probe looks at (see `evidence_of`); None: the embeddings.
+    """
+
+    embeddings: Tensor
+    probabilities: Tensor
+    evidence: Tensor | None = None
+
 
 SETTINGS, VECTORS = "scope.json", "scope.safetensors"
 _ROWS = 512  # messages compared with all examples at once
@@ -34,6 +47,17 @@ _SURE = 1e-6  # probabilities nearer to 0 or 1 than this say no more
 # How much the known out-of-scope examples count, found on splits of HWU64's training messages with intents withheld:
 # strong enough to use them well, while messages out of scope in a new way are ranked no worse than without.
 _WEIGHT, _MARGIN, _BEND = 8.0, 0.5, 2.0
+_MOST = 3.0  # points that the probe may give
+_PRESENCE = 0.2  # length of a presence bit beside vectors of unit length
+
+
+def evidence_of(features: Features) -> Tensor:
+    """The encoders' vectors side by side, each of unit length or zero where absent, then the presence bits."""
+    parts = [
+        F.normalize(vectors.float(), dim=1) * features.mask[:, i : i + 1]
+        for i, vectors in enumerate(features.vectors.values())
+    ]
+    return torch.cat([*parts, features.mask.float() * _PRESENCE], dim=1).cpu()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,16 +83,25 @@ class ScopeSettings:
 class ScopeDetector:
     """Accept a message as in scope when `score` >= `threshold`. `fit`, then `set_threshold`."""
 
-    def __init__(self, vectors: Tensor, labels: Tensor, outside: Tensor, settings: ScopeSettings) -> None:
+    def __init__(
+        self, vectors: Tensor, labels: Tensor, outside: Tensor, settings: ScopeSettings, probe: Probe | None = None
+    ) -> None:
         self.vectors, self.labels, self.outside = vectors, labels, outside
         self.settings = settings
+        self.probe = probe
+        self._trained_on: Tensor | None = None  # evidence of the training examples, until the threshold is set
 
     @classmethod
-    def fit(cls, embeddings: Tensor, labels: Tensor, *, neighbours: int = 3) -> ScopeDetector:
-        """Remember the training examples: embeddings [samples, dim] and int64 labels [samples]."""
+    def fit(
+        cls, embeddings: Tensor, labels: Tensor, *, neighbours: int = 3, evidence: Tensor | None = None
+    ) -> ScopeDetector:
+        """Remember the training examples: embeddings [samples, dim], int64 labels [samples], and their evidence."""
         if len(embeddings) == 0 or len(embeddings) != len(labels):
             raise ValueError(f"one label for each example is needed, got {len(labels)} for {len(embeddings)}")
-        return cls(_unit(embeddings), labels, embeddings.new_zeros(0, embeddings.shape[1]), ScopeSettings(neighbours))
+        nothing = embeddings.new_zeros(0, embeddings.shape[1])
+        detector = cls(_unit(embeddings), labels, nothing, ScopeSettings(neighbours))
+        detector._trained_on = _unit(embeddings) if evidence is None else evidence
+        return detector
 
     @property
     def threshold(self) -> float:
@@ -85,17 +118,23 @@ class ScopeDetector:
         as evidence too, each judged here as if it were not among them. Without `outside`, or with too few, at most
         `rate` of in-scope messages are rejected, on average. Raises `ValueError` for no in-scope samples.
         """
-        if len(inside[0]) == 0:
+        inside = Seen(*inside)
+        if len(inside.embeddings) == 0:
             raise ValueError("a threshold needs in-scope validation samples")
-        near, odds = self._nearness(*inside), _log_odds(inside[1])
+        near, odds = self._nearness(*inside[:2]), _log_odds(inside.probabilities)
         self.settings = ScopeSettings(
             self.settings.neighbours,
             centre=(float(near.mean()), float(odds.mean())),
             scale=(_spread(near), _spread(odds)),
         )
         if outside is not None and len(outside[0]):
-            self.outside = _unit(outside[0])
-            scores = self._score(*outside, leave_self_out=True)
+            outside = Seen(*outside)
+            self.outside = _unit(outside.embeddings)
+            scores = self._score(outside, leave_self_out=True)
+            if len(self.outside) >= MINIMUM and self._trained_on is not None:
+                known = torch.cat([self._trained_on, _evidence(inside)])
+                self.probe, unseen = fit_probe(known, _evidence(outside))
+                scores = scores + unseen.clamp_max(_MOST)
             threshold, sure = accept_threshold(scores, rate, assurance)
             if threshold is not None:
                 self._settle(threshold, rate, "out-of-scope", assurance if sure else None, len(scores))
@@ -103,14 +142,18 @@ class ScopeDetector:
         scores = self.score(*inside)
         self._settle(reject_threshold(scores, rate), rate, "in-scope", None, len(scores))
 
-    def score(self, embeddings: Tensor, probabilities: Tensor) -> Tensor:
-        """Float32 [samples], higher is more in scope. Embeddings [samples, dim], probabilities [samples, labels]."""
-        return self._score(embeddings, probabilities)
+    def score(self, embeddings: Tensor, probabilities: Tensor, evidence: Tensor | None = None) -> Tensor:
+        """Float32 [samples], higher is more in scope; the arguments are those of `Seen`."""
+        seen = Seen(embeddings, probabilities, evidence)
+        score = self._score(seen)
+        return score if self.probe is None else score + self.probe.logits(_evidence(seen)).clamp_max(_MOST)
 
     def save(self, directory: Path) -> None:
         """Write JSON and safetensors into an existing directory. Vectors are kept in half precision."""
         (directory / SETTINGS).write_text(json.dumps(asdict(self.settings), indent=1), encoding="utf-8")
         tensors = {"vectors": self.vectors.half(), "labels": self.labels, "outside": self.outside.half()}
+        if self.probe is not None:
+            tensors |= {"probe": self.probe.weights, "probe_bias": self.probe.bias}
         save_file({k: v.contiguous() for k, v in tensors.items()}, directory / VECTORS)
 
     @classmethod
@@ -121,7 +164,8 @@ class ScopeDetector:
             settings |= {k: tuple(settings[k]) for k in ("centre", "scale")}
             tensors = load_file(directory / VECTORS)
             found = tensors["vectors"].float(), tensors["labels"], tensors["outside"].float()
-            return cls(*found, ScopeSettings(**settings))
+            probe = Probe(tensors["probe"], tensors["probe_bias"]) if "probe" in tensors else None
+            return cls(*found, ScopeSettings(**settings), probe)
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
             raise BundleError(f"the scope detector in {directory} cannot be read: {error!r}") from error
 
@@ -130,7 +174,9 @@ class ScopeDetector:
         kept = asdict(self.settings)
         return {k: kept[k] for k in ("threshold", "rate", "basis", "assurance", "examples")}
 
-    def _score(self, embeddings: Tensor, probabilities: Tensor, *, leave_self_out: bool = False) -> Tensor:
+    def _score(self, seen: Seen, *, leave_self_out: bool = False) -> Tensor:
+        """The score without the probe."""
+        embeddings, probabilities, _ = seen
         (near_centre, odds_centre), (near_scale, odds_scale) = self.settings.centre, self.settings.scale
         near = self._nearness(embeddings, probabilities)
         score = (near - near_centre) / near_scale + (_log_odds(probabilities) - odds_centre) / odds_scale
@@ -221,6 +267,7 @@ def scope_metrics(detector: ScopeDetector, *, inside: Seen, outside: Seen) -> di
     the share rejected, `in_scope_rejected` what that costs. `in_scope_rejected_at_rate` compares with the maximum
     probability on equal terms: both thresholds are put on these very samples so that the stated rate is just held.
     """
+    inside, outside = Seen(*inside), Seen(*outside)
     kept, strange = detector.score(*inside), detector.score(*outside)
     sure_kept, sure_strange = inside[1].max(dim=1).values, outside[1].max(dim=1).values
     accepted = float((strange >= detector.threshold).double().mean())
@@ -251,6 +298,10 @@ def _rejected_at(inside: Tensor, outside: Tensor, rate: float) -> float:
 def _unit(embeddings: Tensor) -> Tensor:
     """Unit rows, rounded to half precision, so that a saved detector gives the scores of the one that was fitted."""
     return F.normalize(embeddings.float(), dim=1).half().float()
+
+
+def _evidence(seen: Seen) -> Tensor:
+    return _unit(seen.embeddings) if seen.evidence is None else seen.evidence
 
 
 def _log_odds(probabilities: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from triptych.device import DevicePlan
-from triptych.evaluation.scope import ScopeDetector
+from triptych.evaluation.scope import ScopeDetector, evidence_of
 from triptych.host import Host
 from triptych.models.build import load_model
 from triptych.models.multimodal import Features, MultimodalModel
@@ -65,7 +65,8 @@ class TorchSession:
         embeddings, weights = output.embedding.float().cpu(), output.weights.float().cpu()
         scores, threshold = torch.ones(len(outputs)), 0.0
         if self.scope is not None:
-            scores, threshold = self.scope.score(embeddings, outputs), self.scope.threshold
+            scores = self.scope.score(embeddings, outputs, evidence_of(features))
+            threshold = self.scope.threshold
         return [
             self._prediction(outputs[i], embeddings[i], weights[i], float(scores[i]), threshold)
             for i in range(len(outputs))

@@ -1,0 +1,44 @@
+"""In or out of scope, learnt from examples of both: a logistic regression, and what it says of unseen examples."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+MINIMUM = 20  # examples out of scope, below which a separating plane is a matter of luck
+_FOLDS = 10
+_STRENGTH = 30.0  # inverse regularisation for vectors of unit length
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Probe:
+    """A plane: `weights` float32 [dim] and `bias` float32 [1]; positive logits are on the side of in scope."""
+
+    weights: Tensor
+    bias: Tensor
+
+    def logits(self, evidence: Tensor) -> Tensor:
+        """Float [samples, dim] to float32 [samples]."""
+        return evidence.float() @ self.weights + self.bias
+
+
+def fit_probe(inside: Tensor, outside: Tensor, *, seed: int = 0) -> tuple[Probe, Tensor]:
+    """Learn from [samples, dim] of both kinds; the two kinds count alike, however many there are of each.
+
+    Also returns the logits of `outside`, each from a probe that was trained without it: what such a message would
+    get if it came tomorrow.
+    """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import StratifiedKFold, cross_val_predict
+
+    vectors = torch.cat([inside, outside]).float().numpy()
+    sides = np.r_[np.ones(len(inside)), np.zeros(len(outside))]
+    model = LogisticRegression(C=_STRENGTH, class_weight="balanced", max_iter=500)
+    folds = StratifiedKFold(min(_FOLDS, len(outside), len(inside)), shuffle=True, random_state=seed)
+    unseen = cross_val_predict(model, vectors, sides, cv=folds, method="decision_function")[len(inside) :]
+    model.fit(vectors, sides)
+    plane = Probe(torch.tensor(model.coef_[0]).float(), torch.tensor(model.intercept_).float())
+    return plane, torch.tensor(unseen).float()
