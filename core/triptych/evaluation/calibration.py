@@ -15,6 +15,8 @@ from triptych.models.multimodal import Features, MultimodalModel
 
 LOWEST, HIGHEST = 0.02, 50.0  # bounds of a temperature; what lies outside is a sign of too little data
 _STEPS = 50  # halvings of the bracket, in log space
+_COMPLETE = 20  # samples with every modality, below which their confidence says little
+_BELOW = 0.99  # of the confidence with one part more: the most that a part less may have
 
 
 @torch.inference_mode()
@@ -51,9 +53,43 @@ def fit_temperatures(
             report["from_pooled"].append(name)
         else:
             model.temperatures[pattern] = fit_temperature(of_pattern, wanted[pattern])
-        report["temperatures"][name] = float(model.temperatures[pattern])
         report["rows"][name] = len(of_pattern)
+    if model.head.kind == "classification":
+        _raise_above_supersets(model, features)
+    for pattern in logits:
+        name = "+".join(model.modalities[i] for i in columns if pattern >> i & 1)
+        report["temperatures"][name] = float(model.temperatures[pattern])
     return report
+
+
+def _raise_above_supersets(model: MultimodalModel, features: Features) -> None:
+    """Where fewer parts are surer than the same samples with one part more, raise the temperature until they are not.
+
+    Patterns are fitted on different samples, for few have every part, and that alone can turn their order around.
+    Compared on the samples that are complete; with fewer than `_COMPLETE` of them nothing is changed.
+    """
+    complete = features.mask.all(dim=1)
+    if int(complete.sum()) < _COMPLETE:
+        return
+    features, parts = features.rows(complete), len(model.modalities)
+    confidence: dict[int, float] = {}
+    for pattern in sorted(range(1, 2**parts), key=int.bit_count, reverse=True):
+        some = features.only([m for i, m in enumerate(model.modalities) if pattern >> i & 1])
+        logits = model.fuse(some).logits.double()
+
+        def sure(temperature: float, logits: Tensor = logits) -> float:
+            return float((logits / temperature).softmax(dim=1).max(dim=1).values.mean())
+
+        temperature = float(model.temperatures[pattern])
+        above = [confidence[pattern | 1 << i] for i in range(parts) if not pattern >> i & 1]
+        if above and sure(temperature) > _BELOW * min(above):
+            low, high = temperature, HIGHEST
+            for _ in range(_STEPS):
+                middle = (low * high) ** 0.5
+                low, high = (middle, high) if sure(middle) > _BELOW * min(above) else (low, middle)
+            temperature = high
+            model.temperatures[pattern] = temperature
+        confidence[pattern] = sure(temperature)
 
 
 def fit_temperature(logits: Tensor, targets: Tensor) -> float:

@@ -8,9 +8,12 @@ import torch
 from hypothesis import given, settings
 
 from tests.core.models.tiny import tiny_model, train, views
+from triptych.encoders.features import AudioFeatures, TextFeatures
 from triptych.evaluation.calibration import HIGHEST, LOWEST, fit_temperature, fit_temperatures
 from triptych.evaluation.metrics import expected_calibration_error
-from triptych.models.multimodal import Features
+from triptych.fusion.mean import Mean
+from triptych.models.heads import ClassificationHead
+from triptych.models.multimodal import Features, MultimodalModel
 
 
 def likelihood(logits, targets, temperature):
@@ -90,3 +93,21 @@ def test_what_cannot_be_calibrated():
         fit_temperatures(tiny_model(head={"kind": "regression", "names": ["x"]}), features, targets.float())
     with pytest.raises(ValueError, match="no samples"):
         fit_temperatures(tiny_model(), features.rows(torch.zeros(10, dtype=torch.bool)), targets[:0])
+
+
+def test_less_is_never_surer_than_more_on_the_same_samples():
+    torch.manual_seed(0)
+    encoders = {"text": TextFeatures.create("", dim=4), "audio": AudioFeatures.create("", dim=4)}
+    model = MultimodalModel(encoders, Mean(2, 8), ClassificationHead(8, ["a", "b"])).eval()
+    with torch.no_grad():
+        model.head.linear.weight.mul_(20)
+    vectors = {"text": torch.randn(60, 4), "audio": torch.randn(60, 4)}
+    features = Features(vectors, torch.ones(60, 2, dtype=torch.bool))
+    fit_temperatures(model, features, torch.randint(0, 2, (60,)))
+    sure = {}
+    with torch.inference_mode():
+        for parts in (("text",), ("audio",), ("text", "audio")):
+            some = features.only(parts)
+            sure[parts] = float(model.probabilities(model.fuse(some), some.mask).max(dim=1).values.mean())
+    assert sure["text",] < sure["text", "audio"]
+    assert sure["audio",] < sure["text", "audio"]
