@@ -63,7 +63,7 @@ def decide(
     label = chosen or prediction.label
     # an answer to our own question is as sure as anything can be, whatever the model makes of "the first one"
     in_scope = prediction.in_scope or chosen is not None
-    confidence = 1.0 if chosen is not None else prediction.confidence
+    confidence = 1.0 if chosen is not None else prediction.confidence if in_scope else 0.0
     prior = intent_text(settings, label).urgency if in_scope else 0.0
     urgency = judge_urgency(words, prior=prior, in_scope=in_scope)
     match = _best(matches, label if chosen else None, settings)

@@ -13,8 +13,8 @@ REPLIES: dict[str, str] = {
     ),
     "clarify_one": "I want to be sure that I understand you. Is it about {first}? Please tell me a little more.",
     "out_of_scope": (
-        "I am afraid that this is not something I can help with here. I can help with orders, deliveries, returns, "
-        "payments and the like: tell me what you need, or ask for a person."
+        "I am not sure that I can help with that here. I can help with orders, deliveries, returns, payments and the "
+        "like: tell me what you need, or ask for a person."
     ),
     "not_in_knowledge_base": (
         "I think that this is about {intent}, but I have found no article on it in the knowledge base, and I would "

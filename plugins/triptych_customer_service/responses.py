@@ -79,7 +79,7 @@ class CustomerAnswer(Response):
     conversation: str
     status: Status
     intent: str | None = None
-    intent_confidence: float
+    intent_confidence: float | None = None  # none where the message is out of scope
     alternatives: list[Alternative] = Field(default_factory=list)
     citation: Citation | None = None
     urgency: UrgencyLevel

@@ -43,7 +43,7 @@ class Settings(Section):
     answer_above: Share = 0.5
     clarify_above: Share = 0.2
     kb_min_score: Share = 0.3
-    intent_weight: Share = 0.3
+    intent_weight: Share = 0.4
     knowledge_base: str | None = None
     keep_media: bool = True
     readers: Readers = Readers()

@@ -46,7 +46,7 @@ class CustomerService(Vertical[Message, CustomerAnswer]):
         return SAMPLE / "messages.csv"
 
     def sample_request(self) -> Message:
-        """A request that shows picture and words working together."""
+        """A question that the embedded knowledge base answers."""
         return Message(text="I was charged twice")
 
     def enrich(self, sample: Sample, settings: Settings) -> Sample:
@@ -89,7 +89,7 @@ class CustomerService(Vertical[Message, CustomerAnswer]):
             conversation=conversation,
             status=decision.status,
             intent=decision.intent,
-            intent_confidence=decision.confidence,
+            intent_confidence=None if decision.intent is None else decision.confidence,
             alternatives=decision.alternatives,
             citation=cite(decision, words),
             urgency=decision.urgency.level,

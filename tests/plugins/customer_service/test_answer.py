@@ -189,3 +189,9 @@ def test_own_intents_are_spoken_of_by_their_own_titles(ask):
 def test_settings_that_make_no_sense_are_refused(values, problem):
     with pytest.raises(ConfigError, match=problem):
         check_section(Settings, values, "vertical.")
+
+
+def test_out_of_scope_claims_no_confidence(ask):
+    response = ask("what is the weather", prediction(False, **SURE))
+    assert response.confidence == 0.0
+    assert response.intent_confidence is None
