@@ -4,7 +4,8 @@
     python tools/sample_data/make.py
     python tools/sample_data/transcribe.py # reads every picture and voice note once (minutes)
 
-The sentences are in messages.toml and out_of_scope.toml; the same seed writes the same sample.
+The sentences are in messages.toml and out_of_scope.toml. The same seed writes the same table and pictures; an Ogg file
+carries a random serial number, so transcribe.py has to follow.
 """
 
 from __future__ import annotations
