@@ -96,7 +96,7 @@ class RetrievalConfig(Section):
 
     metric: Literal["cosine", "dot", "l2"] = "cosine"  # how vectors are compared
     flat_below: Annotated[int, Field(ge=0)] = 100_000  # exact search below this many vectors, IVF above
-    neighbours: Annotated[int, Field(ge=1)] = 5  # how many decide whether a request is in scope
+    neighbours: Annotated[int, Field(ge=1)] = 3  # how many decide whether a request is in scope
 
 
 class Config(Section):

@@ -110,7 +110,7 @@ class Host:
 
     def before_answer(self, vertical: str, request: Request) -> Request:
         """The request as the plugins leave it. Raises `RefusedError` where one of them refuses or fails."""
-        for implementation in self._manager.hook.triptych_before_answer.get_hookimpls():
+        for implementation in _in_turn(self._manager.hook.triptych_before_answer):
             try:
                 request = _call(implementation, vertical=vertical, request=request) or request
             except RefusedError as error:
@@ -123,7 +123,7 @@ class Host:
 
     def after_answer(self, vertical: str, request: Request, response: Response) -> Response:
         """The response as the plugins leave it; one that fails is logged and passed over."""
-        for implementation in self._manager.hook.triptych_after_answer.get_hookimpls():
+        for implementation in _in_turn(self._manager.hook.triptych_after_answer):
             try:
                 response = _call(implementation, vertical=vertical, request=request, response=response) or response
             except Exception:
@@ -163,6 +163,8 @@ class Host:
         for caller in self._manager.get_hookcallers(plugin) or ():
             if not caller.has_spec():
                 raise UnknownNameError("hook", caller.name, [h for h in vars(hookspecs) if h.startswith("triptych_")])
+            if any(i.wrapper or i.hookwrapper for i in caller.get_hookimpls() if i.plugin_name == name):
+                raise TypeError(f"{caller.name} cannot be a wrapper: each plugin is called on its own")
         records: dict[str, list[Any]] = {}
         for hook, record_type in _LISTS.items():
             records[hook] = []
@@ -204,6 +206,11 @@ def _checked(hook: str, record_type: type, values: Iterable[Any]) -> list[Any]:
         if not isinstance(record, record_type):
             raise TypeError(f"{hook} must return {record_type.__name__} records, got {record!r}")
     return records
+
+
+def _in_turn(caller: pluggy.HookCaller) -> list[pluggy.HookImpl]:
+    """The implementations in the order in which pluggy would call them: `tryfirst` first, else the latest plugin."""
+    return list(reversed(caller.get_hookimpls()))
 
 
 def _call(implementation: Any, **arguments: Any) -> Any:

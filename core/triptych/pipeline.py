@@ -18,28 +18,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 import triptych
 from triptych.bundle import WORK, BundleWriter, DataSummary, Manifest, bundles_home, check_output
-from triptych.compression.ledger import Gain, Ledger
-from triptych.compression.measure import Answer, measure_all, size_mb
+from triptych.compression.measure import size_mb
 from triptych.compression.prices import Prices
-from triptych.compression.row import variant_row
 from triptych.config import Config, check_section
 from triptych.data.checks import check_targets
 from triptych.data.columns import TargetKind
+from triptych.data.partition import labels_of
 from triptych.data.sources import Dataset, load_dataset
 from triptych.data.splits import load_splits
 from triptych.device import choose_device, seed_everything
 from triptych.encoders.base import Encoder
 from triptych.errors import ConfigError, DataError
-from triptych.evaluation.bootstrap import paired_bootstrap
 from triptych.evaluation.calibration import fit_temperatures
-from triptych.evaluation.judge import HEADLINE, judge
-from triptych.evaluation.rival import NAME as RIVAL
-from triptych.evaluation.rival import classical_rival
+from triptych.evaluation.judge import judge
 from triptych.evaluation.scope import ScopeDetector, Seen, evidence_of
 from triptych.evaluation.subsets import subset_table
 from triptych.host import Host, default_host
@@ -47,6 +42,7 @@ from triptych.indexing import write_documents, write_examples
 from triptych.models.build import build_model, create_encoder, load_model
 from triptych.models.multimodal import Features
 from triptych.predictor import Predictor
+from triptych.pricing import build_ledger
 from triptych.report import write_report
 from triptych.runtime.session import MODEL, SCOPE, TorchSession
 from triptych.tuning.base import Progress, TuningContext, TuningReport
@@ -179,14 +175,30 @@ class _Build:
         self.warnings += check_targets(samples, kind, labels=self.task.labels, out_of_scope=outside)
         self.inside = {name: [s for s in part if s.target != outside] for name, part in everything.items()}
         self.outside = {name: [s for s in part if s.target == outside] for name, part in everything.items()}
-        for name, part in self.inside.items():
-            if not part:
-                raise DataError(f"no sample is left for the {name} split; give more data or change data.{name}")
+        self._leave_unknown_labels_out()
+        self._require_every_split()
         self.data_fingerprint = hashlib.sha256("".join(d.fingerprint for d in datasets).encode()).hexdigest()
         versions = f"{self.vertical.name} {self.vertical.version} {triptych.__version__} {torch.__version__}"
         source = f"{versions} {self.data_fingerprint} {self.config.fingerprint_source()}"
         self.fingerprint = hashlib.sha256(source.encode()).hexdigest()[:16]
         self.progress(Progress("data", 1, 1, f"{len(samples)} samples"))
+
+    def _leave_unknown_labels_out(self) -> None:
+        """What the training data has no example of cannot be predicted, so it is not asked for; it is counted."""
+        if self.task.kind not in ("classification", "multilabel"):
+            return
+        trained = {label for s in self.inside["train"] for label in labels_of(s)}
+        for name in ("validation", "test"):
+            part = self.inside[name]
+            self.inside[name] = [s for s in part if trained.issuperset(labels_of(s))]
+            if len(self.inside[name]) < len(part):
+                left = len(part) - len(self.inside[name])
+                self.warnings.append(f"{left} {name} sample(s) with labels that train lacks are left out")
+
+    def _require_every_split(self) -> None:
+        for name, part in self.inside.items():
+            if not part:
+                raise DataError(f"no sample is left for the {name} split; give more data or change data.{name}")
 
     def _enrich(self) -> None:
         total = sum(len(part) for parts in (self.inside, self.outside) for part in parts.values())
@@ -228,6 +240,7 @@ class _Build:
         for parts in (self.inside, self.outside):
             for name, samples in parts.items():
                 parts[name] = self._understood(samples, list(encoders), name)
+        self._require_every_split()
         self.model = build_model(self.config, self._head(), self.host, encoders)
 
     def _understood(self, samples: list[Sample], modalities: list[Modality], split: str) -> list[Sample]:
@@ -317,12 +330,14 @@ class _Build:
         detector = ScopeDetector.fit(
             torch.from_numpy(self.train_embeddings),
             self.model.head.encode([s.target for s in self.inside["train"]]),
+            neighbours=self.config.retrieval.neighbours,
             evidence=evidence_of(self.features["train"]),
         )
         outside = self.outside_features["validation"]
         detector.set_threshold(
             inside=seen(self.features["validation"]),
             outside=seen(outside) if len(outside) else None,
+            groups=[s.metadata.get("group") for s in self.outside["train"] + self.outside["validation"]],
             rate=getattr(self.settings, "false_accept_rate", 0.05),
         )
         return detector
@@ -332,7 +347,8 @@ class _Build:
         self.progress(Progress("evaluate", 0, 1, "reading the test split"))
         self.session = TorchSession(self.model, self.scope, self.plan)
         for name in ("validation", "test"):
-            outside = self.outside_features[name] if self.scope is not None else None
+            # the detector remembers those of the validation split
+            outside = self.outside_features["test"] if self.scope is not None and name == "test" else None
             targets = [s.target for s in self.inside[name]]
             self.metrics[name] = judge(self.model, self.features[name], targets, scope=self.scope, out_of_scope=outside)
         self.metrics["data"] = {
@@ -359,39 +375,17 @@ class _Build:
     def price(self, directory: Path) -> None:
         """Measure what answering costs, beside the classical rival where the task has one."""
         self.progress(Progress("measure", 0, 1, "latency, throughput, memory"))
-        name, metric, prices = self.config.training.strategy, HEADLINE[self.task.kind], self.prices
-        rival, test = None, self.inside["test"]
-        answers: dict[str, Answer] = {name: lambda samples: self.session.predict(self.session.features(samples))}
-        if self.task.kind == "classification" and any(isinstance(s.text, str) for s in self.inside["train"]):
-            rival = classical_rival(self.inside["train"], test)
-            texts = rival.pipeline.predict_proba
-            answers[RIVAL] = lambda samples: texts([s.text if isinstance(s.text, str) else "" for s in samples])
-        speeds = measure_all(answers, test[:64], rounds=3, round_seconds=2.0)
-        variant = variant_row(
-            name,
-            metric,
+        self.ledger = build_ledger(
+            self.session,
+            self.config.training.strategy,
             self.metrics["test"],
-            speeds[name],
+            (self.inside["train"], self.inside["test"]),
+            self.features["test"],
             size_mb=size_mb(directory / MODEL),
-            prices=prices,
-            on_gpu=self.plan.device.type != "cpu",
+            prices=self.prices,
             training_cpu_seconds=self.report.cpu_seconds,
         )
-        if rival is None:
-            self.ledger = Ledger.choose([variant], tolerance=0.0, notes=[prices.describe()])
-        else:
-            row = variant_row(RIVAL, metric, rival.metrics, speeds[RIVAL], size_mb=rival.size_mb, prices=prices)
-            row = row.model_copy(update={"resident_mb": None, "notes": list(rival.notes)})
-            gain = self._gain(rival.correct)
-            self.ledger = Ledger.choose([variant], tolerance=0.0, rival=row, gain=gain, notes=[prices.describe()])
         self.progress(Progress("measure", 1, 1, "done"))
-
-    def _gain(self, rival_correct: np.ndarray[Any, Any]) -> Gain:
-        """Our accuracy minus the rival's on the test samples, with its interval."""
-        targets = self.model.head.encode([s.target for s in self.inside["test"]]).numpy()
-        correct = self.session.probabilities(self.features["test"]).argmax(axis=1) == targets
-        difference = paired_bootstrap(correct.astype(float), rival_correct.astype(float))
-        return Gain(value=difference.value, low=difference.low, high=difference.high)
 
     # -- bundle -----------------------------------------------------------------------------------------------
 
@@ -425,8 +419,17 @@ class _Build:
                     "warnings": self.warnings,
                 },
             ),
-            config=self.config.model_dump(mode="json"),
+            config=self._portable_config(),
             training={**dataclasses.asdict(self.report), "device": self.plan.describe()},
             metrics=self.metrics,
             ledger=self.ledger.to_json(),
         )
+
+    def _portable_config(self) -> dict[str, Any]:
+        """The settings, with files by their names: where they lay on this machine is nobody else's business."""
+        config = self.config.model_dump(mode="json")
+        for section, key in (("data", "path"), ("data", "validation_path"), ("data", "test_path"), ("", "prices")):
+            values = config[section] if section else config
+            if values[key] is not None and not values[key].startswith("hub:"):
+                values[key] = Path(values[key]).name
+        return config

@@ -156,3 +156,27 @@ def test_an_annotation_that_fails_leaves_the_answer(caplog):
     response = host.after_answer("any", Request(text="hello"), Response(answer="hi", confidence=1.0))
     assert response.answer == "hi!"
     assert "out of order" in caplog.text
+
+
+def test_plugins_are_called_in_the_order_that_pluggy_promises():
+    def adding(letter):
+        return lambda request: request.model_copy(update={"text": request.text + letter})
+
+    first = types.SimpleNamespace(triptych_before_answer=hookimpl(adding("1"), tryfirst=True))
+    host = Host(
+        {
+            "first": first,
+            "a": plugin(triptych_before_answer=adding("a")),
+            "b": plugin(triptych_before_answer=adding("b")),
+        },
+        installed=False,
+    )
+    assert host.before_answer("any", Request(text="")).text == "1ba"
+
+
+def test_a_wrapper_is_refused_with_the_reason():
+    def around(vertical, request):
+        yield
+
+    host = Host({"mine": types.SimpleNamespace(triptych_before_answer=hookimpl(around, wrapper=True))}, installed=False)
+    assert "cannot be a wrapper" in str(info_of(host, "mine").error)

@@ -218,3 +218,24 @@ def test_a_wrong_file_of_prices_is_refused_before_anything_is_trained(tmp_path):
     with pytest.raises(ConfigError, match="gpu_hour"):
         run("toy", config, output=tmp_path / "out", host=toy_host())
     assert not (tmp_path / "out").exists()
+
+
+def test_a_label_that_only_the_test_has_is_counted_and_left_out(tmp_path):
+    data = write_table(tmp_path / "data", media=False)
+    extra = write_table(tmp_path / "extra", rows=30, media=False)
+    extra.write_text(
+        extra.read_text().replace("m1,", "n1,") + "new1,a purple haze,,,purple\nnew2,purple rain,,,purple\n"
+    )
+    overrides = [f"data.path={data}", f"data.test_path={extra}", "data.columns.id=id"]
+    result = run("toy", load_config(TOY_CONFIG, overrides=overrides), output=tmp_path / "out", host=toy_host())
+    assert any("labels that train lacks are left out" in warning for warning in result.warnings)
+    assert "purple" not in json.dumps(result.metrics)
+
+
+def test_a_bundle_does_not_tell_where_files_lay(tmp_path):
+    data = write_table(tmp_path / "secret-folder", media=False)
+    config = load_config(TOY_CONFIG, overrides=[f"data.path={data}"])
+    result = run("toy", config, output=tmp_path / "out", host=toy_host())
+    manifest = load(result.bundle, host=toy_host()).bundle.manifest
+    assert "secret-folder" not in manifest.to_json()
+    assert manifest.config["data"]["path"] == "toy.csv"

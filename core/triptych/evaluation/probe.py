@@ -25,20 +25,23 @@ class Probe:
         return evidence.float() @ self.weights + self.bias
 
 
-def fit_probe(inside: Tensor, outside: Tensor, *, seed: int = 0) -> tuple[Probe, Tensor]:
+def fit_probe(inside: Tensor, outside: Tensor, groups: Tensor, *, seed: int = 0) -> tuple[Probe, Tensor]:
     """Learn from [samples, dim] of both kinds; the two kinds count alike, however many there are of each.
 
-    Also returns the logits of `outside`, each from a probe that was trained without it: what such a message would
-    get if it came tomorrow.
+    Also returns the logits of `outside`, each from a probe that was trained without it and its group (int64
+    [samples] of `groups`): what such a message would get if it came tomorrow.
     """
     from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import StratifiedKFold, cross_val_predict
+    from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 
     vectors = torch.cat([inside, outside]).float().numpy()
     sides = np.r_[np.ones(len(inside)), np.zeros(len(outside))]
     model = LogisticRegression(C=_STRENGTH, class_weight="balanced", max_iter=500)
-    folds = StratifiedKFold(min(_FOLDS, len(outside), len(inside)), shuffle=True, random_state=seed)
-    unseen = cross_val_predict(model, vectors, sides, cv=folds, method="decision_function")[len(inside) :]
+    alone = len(outside) + np.arange(len(inside))  # each of the others is a group of its own
+    together = np.r_[alone, groups.numpy()]
+    parts = min(_FOLDS, len(set(groups.tolist())), len(inside))
+    folds = StratifiedGroupKFold(parts, shuffle=True, random_state=seed)
+    unseen = cross_val_predict(model, vectors, sides, groups=together, cv=folds, method="decision_function")
     model.fit(vectors, sides)
     plane = Probe(torch.tensor(model.coef_[0]).float(), torch.tensor(model.intercept_).float())
-    return plane, torch.tensor(unseen).float()
+    return plane, torch.tensor(unseen[len(inside) :]).float()

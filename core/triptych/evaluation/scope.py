@@ -1,6 +1,6 @@
 """Is a message within what the model was trained for? A score, and a threshold for a stated error rate.
 
-The score adds up three kinds of evidence, each in deviations of the in-scope validation samples:
+The score adds up four kinds of evidence, each in deviations of the in-scope validation samples:
 
 - how near the message is to training examples of the very label that was predicted (deep nearest neighbours, Sun et
   al. 2022, here within the label: near to other labels is no support for this one);
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -109,14 +110,21 @@ class ScopeDetector:
         return -math.inf if self.settings.threshold is None else self.settings.threshold
 
     def set_threshold(
-        self, *, inside: Seen, outside: Seen | None = None, rate: float = 0.05, assurance: float = 0.9
+        self,
+        *,
+        inside: Seen,
+        outside: Seen | None = None,
+        groups: Sequence[str | None] | None = None,
+        rate: float = 0.05,
+        assurance: float = 0.9,
     ) -> None:
         """Set the threshold on validation samples, none of which the model was trained on.
 
         With `outside`, at most `rate` of out-of-scope messages are accepted, with probability `assurance` over the
-        draw of the examples (with fewer examples than that takes, on average over such draws); the examples are kept
-        as evidence too, each judged here as if it were not among them. Without `outside`, or with too few, at most
-        `rate` of in-scope messages are rejected, on average. Raises `ValueError` for no in-scope samples.
+        draw of the examples (with fewer examples than that takes, on average over such draws). The examples are kept
+        as evidence too, each judged here as if neither it nor others of its group in `groups` were among them.
+        Without `outside`, or with too few, at most `rate` of in-scope messages are rejected, on average. Raises
+        `ValueError` for no in-scope samples.
         """
         inside = Seen(*inside)
         if len(inside.embeddings) == 0:
@@ -130,15 +138,17 @@ class ScopeDetector:
         if outside is not None and len(outside[0]):
             outside = Seen(*outside)
             self.outside = _unit(outside.embeddings)
-            scores = self._score(outside, leave_self_out=True)
+            alike = torch.arange(len(self.outside)) if groups is None else _numbered(groups)
+            scores = self._score(outside, leave_out=alike)
             if len(self.outside) >= MINIMUM and self._trained_on is not None:
                 known = torch.cat([self._trained_on, _evidence(inside)])
-                self.probe, unseen = fit_probe(known, _evidence(outside))
+                self.probe, unseen = fit_probe(known, _evidence(outside), alike)
                 scores = scores + unseen.clamp_max(_MOST)
             threshold, sure = accept_threshold(scores, rate, assurance)
             if threshold is not None:
                 self._settle(threshold, rate, "out-of-scope", assurance if sure else None, len(scores))
                 return
+            self.probe = None  # it has seen the samples that the threshold is set on now
         scores = self.score(*inside)
         self._settle(reject_threshold(scores, rate), rate, "in-scope", None, len(scores))
 
@@ -174,23 +184,25 @@ class ScopeDetector:
         kept = asdict(self.settings)
         return {k: kept[k] for k in ("threshold", "rate", "basis", "assurance", "examples")}
 
-    def _score(self, seen: Seen, *, leave_self_out: bool = False) -> Tensor:
-        """The score without the probe."""
+    def _score(self, seen: Seen, *, leave_out: Tensor | None = None) -> Tensor:
+        """The score without the probe. `leave_out` numbers the groups of the known out-of-scope examples themselves.
+
+        Each is then judged as if neither it nor its group were known.
+        """
         embeddings, probabilities, _ = seen
         (near_centre, odds_centre), (near_scale, odds_scale) = self.settings.centre, self.settings.scale
         near = self._nearness(embeddings, probabilities)
         score = (near - near_centre) / near_scale + (_log_odds(probabilities) - odds_centre) / odds_scale
-        # with a single example nothing is left to compare it with
-        if len(self.outside) <= int(leave_self_out):
+        if len(self.outside) == 0:
             return score
         known = torch.empty(len(embeddings))
         queries = _unit(embeddings)
-        count = min(self.settings.neighbours, len(self.outside) - int(leave_self_out))
+        count = min(self.settings.neighbours, len(self.outside))
         for start in range(0, len(queries), _ROWS):
             rows = torch.arange(start, min(start + _ROWS, len(queries)))
             similar = queries[rows] @ self.outside.T
-            if leave_self_out:
-                similar[torch.arange(len(rows)), rows] = -math.inf
+            if leave_out is not None:
+                similar[leave_out[rows].unsqueeze(1) == leave_out] = -1.0  # as far as can be
             known[rows] = similar.topk(count, dim=1).values.mean(dim=1)
         gap = (known - near) / near_scale + _MARGIN
         return score - _WEIGHT * F.softplus(_BEND * gap) / _BEND
@@ -225,13 +237,14 @@ def accept_threshold(scores: Tensor, rate: float, assurance: float) -> tuple[flo
     (n, rate) gives j or fewer with probability at most 1 - `assurance`. Where n is too small for any j, the split
     conformal quantile holds the rate on average (Vovk et al. 2005); where n < 1 / rate - 1, nothing does: None.
     """
+    from scipy.stats import binom
+
     ordered = scores.float().sort().values
     n = len(ordered)
-    accepted, below, term = -1, 0.0, (1 - rate) ** n
-    while accepted + 1 < n and below + term <= 1 - assurance:
-        accepted += 1
-        below += term
-        term *= (n - accepted) / (accepted + 1) * rate / (1 - rate)
+    accepted = int(binom.ppf(1 - assurance, n, rate))
+    if binom.cdf(accepted, n, rate) > 1 - assurance:
+        accepted -= 1
+    accepted = min(accepted, n - 1)
     sure = accepted >= 0
     if not sure:
         accepted = math.floor((n + 1) * rate) - 1
@@ -298,6 +311,13 @@ def _rejected_at(inside: Tensor, outside: Tensor, rate: float) -> float:
 def _unit(embeddings: Tensor) -> Tensor:
     """Unit rows, rounded to half precision, so that a saved detector gives the scores of the one that was fitted."""
     return F.normalize(embeddings.float(), dim=1).half().float()
+
+
+def _numbered(groups: Sequence[str | None]) -> Tensor:
+    """Int64 [samples]: equal for members of one group; a sample without a group is one of its own."""
+    numbers: dict[Any, int] = {}
+    keys = [(row, None) if group is None else group for row, group in enumerate(groups)]
+    return torch.tensor([numbers.setdefault(key, len(numbers)) for key in keys], dtype=torch.int64)
 
 
 def _evidence(seen: Seen) -> Tensor:

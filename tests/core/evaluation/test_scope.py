@@ -13,6 +13,7 @@ from sklearn.metrics import roc_auc_score
 from triptych.errors import BundleError
 from triptych.evaluation.scope import (
     ScopeDetector,
+    Seen,
     accept_threshold,
     auroc,
     reject_threshold,
@@ -170,3 +171,26 @@ def test_no_more_than_the_rate_is_rejected_of_the_scores_it_was_set_on(values, r
 def test_auroc_agrees_with_scikit_learn(inside, outside):
     expected = roc_auc_score([1] * len(inside) + [0] * len(outside), inside + outside)
     assert auroc(torch.tensor(inside), torch.tensor(outside)) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("count", "rate"), [(20_000, 0.05), (8_000, 0.1), (1_100, 0.5)])
+def test_many_examples_hold_the_rate_as_few_do(count, rate):
+    scores = torch.randn(count, generator=torch.Generator().manual_seed(0))
+    threshold, sure = accept_threshold(scores, rate, 0.9)
+    accepted = float((scores >= threshold).double().mean())
+    assert sure
+    assert rate - 0.05 < accepted <= rate
+
+
+def test_siblings_of_an_example_do_not_vouch_for_it():
+    generator = torch.Generator().manual_seed(0)
+    centre = torch.randn(40, 16, generator=generator)
+    inside = Seen(torch.randn(60, 16, generator=generator), torch.full((60, 3), 1 / 3))
+    twins = torch.cat([centre, centre + 0.01 * torch.randn(40, 16, generator=generator)])
+    outside = Seen(twins, torch.full((80, 3), 1 / 3))
+    thresholds = []
+    for groups in (None, [str(i % 40) for i in range(80)]):
+        detector = ScopeDetector.fit(inside.embeddings, torch.randint(3, (60,), generator=generator.manual_seed(1)))
+        detector.set_threshold(inside=inside, outside=outside, groups=groups, rate=0.1)
+        thresholds.append(detector.threshold)
+    assert thresholds[1] > thresholds[0]
