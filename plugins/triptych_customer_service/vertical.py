@@ -79,9 +79,10 @@ class CustomerService(Vertical[Message, CustomerAnswer]):
         words = "\n".join(part for part in (said.text, said.read_audio) if part) or None
         matches = rank(context.search(ARTICLES_RANKED), prediction.probabilities, settings.intent_weight)
         decision = decide(words, prediction, matches, store.before(request.conversation), settings)
-        evidence = _evidence(decision, matches, context)
+        evidence = _evidence(decision, matches)
         conversation = request.conversation or secrets.token_hex(8)
-        handoff = _hand_off(decision, conversation, evidence, request) if decision.reason else None
+        packet = [*evidence, *_examples(decision, context)] if decision.reason else []
+        handoff = _hand_off(decision, conversation, packet, request) if decision.reason else None
         answer = CustomerAnswer(
             answer=compose(decision, handoff.reference if handoff else "", settings),
             confidence=decision.confidence,
@@ -98,23 +99,36 @@ class CustomerService(Vertical[Message, CustomerAnswer]):
         )
         attachments = _attachments(request, keep=settings.keep_media)
         said = said.model_copy(update={"attachments": [f"{a.modality} sha256:{a.digest}" for a in attachments]})
-        return store.add(answer, said, attachments, request.language)
+        kept = store.add(answer, said, attachments, request.language)
+        if kept.handoff is None:
+            return kept
+        # the packet with other customers' words is kept for the colleague; the customer gets it without them
+        return kept.model_copy(update={"handoff": kept.handoff.model_copy(update={"evidence": evidence})})
 
 
-def _evidence(decision: Decision, matches: Sequence[Match], context: AnswerContext) -> list[Evidence]:
-    """The articles and the training messages that are nearest; for a message that nothing is near to, none."""
+def _evidence(decision: Decision, matches: Sequence[Match]) -> list[Evidence]:
+    """The nearest articles; for a message that nothing is near to, none."""
     if decision.status == "out_of_scope":
         return []
     shown = [decision.match] if decision.match is not None else []
     shown += [match for match in matches if match is not decision.match]
-    evidence = [
+    return [
         Evidence(id=m.article.id, kind="document", title=m.article.title, text=m.article.body, score=round(m.score, 4))
         for m in shown[:ARTICLES_SHOWN]
     ]
-    for hit in context.examples(EXAMPLES_SHOWN):
-        title, text = str(hit.metadata.get("target", "")), str(hit.metadata.get("text", ""))
-        evidence.append(Evidence(id=hit.id, kind="example", title=title, text=text, score=round(float(hit.score), 4)))
-    return evidence
+
+
+def _examples(decision: Decision, context: AnswerContext) -> list[Evidence]:
+    """The nearest training messages: what other customers wrote, so for colleagues alone."""
+    if decision.status == "out_of_scope":
+        return []
+    return [
+        Evidence(
+            id=hit.id, kind="example", title=str(hit.metadata.get("target", "")),
+            text=str(hit.metadata.get("text", "")), score=round(float(hit.score), 4),
+        )
+        for hit in context.examples(EXAMPLES_SHOWN)
+    ]  # fmt: skip
 
 
 def _hand_off(decision: Decision, conversation: str, evidence: list[Evidence], request: Message) -> HandOff:
