@@ -18,10 +18,21 @@ _PERSON = (
     r"(human|person|agent|employee|colleague|representative|supervisor|manager|somebody real|someone real|real person"
     r"|mitarbeiter(in)?|menschen?|conseill(er|ère)|humain|agente|persona)"
 )
+# what may follow the word in "I need an agent login": it is the login that is needed
+_OTHER_THING = r"(?![-\w]|\s+(login|log-in|account|password|name|number|id|code|portal|profile|discount|address)\b)"
+_REACH = r"((to\s+(speak|talk|chat)|to\s+be\s+(connected|transferred|put\s+through))\s+(to|with)\s+|help\s+from\s+)"
 WANTS_PERSON = re.compile(
     rf"^\W*(a |an |ein(en)? |un |una )?{_PERSON}( please| bitte)?\W*$"
-    rf"|\b(speak|talk|chat|pass me|put me through|connect me|transfer me|get me|want|need)\b[^.?!]{{0,25}}\b{_PERSON}\b"
+    rf"|\b(speak|talk|chat|pass me|put me through|connect me|transfer me|get me)\b[^.?!]{{0,25}}\b{_PERSON}\b"
+    rf"|\b(want|need)\s+{_REACH}?((a|an|the|some|any)\s+)?((real|live|human|actual)\s+)*{_PERSON}\b{_OTHER_THING}"
     rf"|\b(sprechen|parler|hablar)\b[^.?!]{{0,30}}\b{_PERSON}\b|\b{_PERSON}\b[^.?!]{{0,15}}\bsprechen\b|人工|真人",
+    re.IGNORECASE,
+)
+# right before the wish: "I don't", "there is no", "please do not", "I don't want you to", "I don't think I"
+_NEGATED = re.compile(
+    r"\b((do|does|did|would)\s*(n['’]?t|\s+not)|dont|no|rather\s+not|without|(think|believe)\s+I\s+(don['’]?t|do\s+not))"
+    r"(\s+(really|actually|even|just))*"
+    r"(\s+(think|believe)\s+I|\s+(want|need|have|wish|like|care)(\s+you)?(\s+(to|having\s+to))?|\s+having\s+to)?\s+$",
     re.IGNORECASE,
 )
 _FIRST = re.compile(r"^\W*(1|one|first|the first( one)?|number one|a)\W*$", re.IGNORECASE)
@@ -153,4 +164,4 @@ def _wants_person(words: str | None, before: Before) -> bool:
     if not words:
         return False
     agreed = before.status == "not_in_knowledge_base" and _YES.match(words) is not None
-    return agreed or WANTS_PERSON.search(words) is not None
+    return agreed or any(not _NEGATED.search(words, 0, wish.start()) for wish in WANTS_PERSON.finditer(words))

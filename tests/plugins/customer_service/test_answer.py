@@ -26,7 +26,7 @@ def test_a_confident_message_is_answered_with_the_article_and_its_citation(ask):
     assert response.citation.id == "pay-01"
     assert response.citation.title == "Charged twice"
     assert response.evidence[0].id == "pay-01"
-    assert {item.kind for item in response.evidence} == {"document", "example"}
+    assert {item.kind for item in response.evidence} == {"document"}
     assert response.alternatives == []
     assert response.handoff is None
 
@@ -117,6 +117,16 @@ def test_yes_after_not_in_the_knowledge_base_hands_off(ask):
         "Can you put me through to an agent?",
         "Ich möchte mit einem Mitarbeiter sprechen",
         "转人工",
+        "I need a human",
+        "i want an agent now",
+        "I want a real person, not a bot!",
+        "We need to talk with a live agent please",
+        "I want to be connected to a human",
+        "I need help from a person",
+        "I don't want a bot, I want to talk to a person",
+        "Why can't I speak to a person?",
+        "Why don't you connect me to an agent?",
+        "I do not want to wait. Get me a manager.",
     ],
 )
 def test_whoever_asks_for_a_person_gets_one(ask, text):
@@ -126,7 +136,22 @@ def test_whoever_asks_for_a_person_gets_one(ask, text):
     assert response.handoff.reference in response.answer
 
 
-@pytest.mark.parametrize("text", ["my personal details", "the agent left it outside"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "my personal details",
+        "the agent left it outside",
+        "I need it delivered to another person",
+        "I want to change the person on the order",
+        "I need a new agent login",
+        "I need an agent login",
+        "do I need to be in person to collect it?",
+        "I don't want to talk to a person, just tell me the opening hours",
+        "I do not need an agent",
+        "no need to speak to a human, thanks",
+        "Please do not connect me to an agent",
+    ],
+)
 def test_a_person_who_is_merely_mentioned_is_not_asked_for(ask, text):
     assert ask(text, prediction(**SURE)).status == "answered"
 
@@ -160,7 +185,16 @@ def test_the_handoff_packet_carries_transcript_and_evidence_and_is_kept(ask):
     assert packet.transcript[0].text == "I was charged twice"
     assert packet.evidence
     assert packet.language == "en-GB"
-    assert Conversations(ask.state).handoffs(first.conversation) == [packet]
+    (kept,) = Conversations(ask.state).handoffs(first.conversation)
+    assert kept.model_copy(update={"evidence": packet.evidence}) == packet
+
+
+def test_the_words_of_other_customers_reach_the_colleague_and_never_the_customer(ask):
+    response = ask("let me talk to a person", prediction(**SURE))
+    (kept,) = Conversations(ask.state).handoffs(response.conversation)
+    assert [item.text for item in kept.evidence if item.kind == "example"] == ["paid twice"]
+    assert {item.kind for item in response.handoff.evidence} == {"document"}
+    assert "paid twice" not in response.model_dump_json()
 
 
 def test_own_sentences_replace_the_fixed_ones(ask):
