@@ -9,6 +9,7 @@ import builtins
 import contextlib
 import json
 import sqlite3
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,6 +21,7 @@ from triptych_customer_service.responses import Alternative, CustomerAnswer, Han
 
 FILE = "conversations.sqlite3"
 SCHEMA_VERSION = 1
+ERASE_PATIENCE_S = 5.0  # how long erasing waits for those who are reading
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS conversation (
     id TEXT PRIMARY KEY, began TEXT NOT NULL, last TEXT NOT NULL, language TEXT
@@ -157,11 +159,27 @@ class Conversations:
         return [self._summary(*row) for row in rows]
 
     def erase(self, conversation: str) -> bool:
-        """Remove a conversation with its media and hand-offs, also from the pages of the file. False: unknown."""
+        """Remove a conversation with its media and hand-offs, also from the pages of the file. False: unknown.
+
+        Raises `MissingError` while another program's reading keeps a copy in the log of the file.
+        """
         with self._open() as db:
             found = db.execute("DELETE FROM conversation WHERE id = ?", (conversation,)).rowcount > 0
-            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # the log holds copies of erased rows as well
+            self._empty_log(db)
         return found
+
+    def _empty_log(self, db: sqlite3.Connection) -> None:
+        """Empty the log, which holds copies of erased rows as well; that has to wait until nobody reads them."""
+        db.execute("PRAGMA busy_timeout = 200")
+        until = time.monotonic() + ERASE_PATIENCE_S
+        while db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:  # the first column: busy
+            if time.monotonic() > until:
+                raise MissingError(
+                    f"the conversation is deleted, but another program is reading {self.path}, so that its log "
+                    f"({FILE}-wal) still holds a copy; once that program has closed it, run "
+                    "`triptych conversations list`, and the copy is gone"
+                )
+            time.sleep(0.05)
 
     def _turns(self, db: sqlite3.Connection, conversation: str) -> builtins.list[Turn]:
         rows = db.execute("SELECT content FROM turn WHERE conversation = ? ORDER BY number", (conversation,))

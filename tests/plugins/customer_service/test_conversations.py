@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -115,6 +116,43 @@ def test_erasing_leaves_no_trace_in_the_file(tmp_path: Path):
     content = b"".join(path.read_bytes() for path in tmp_path.iterdir())
     assert b"4711" not in content
     assert b"secret picture" not in content
+
+
+def stored(folder: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in folder.iterdir())
+
+
+def test_erasing_says_so_while_a_reader_keeps_a_copy_and_the_next_command_removes_it(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr("triptych_customer_service.conversations.ERASE_PATIENCE_S", 0.3)
+    store = Conversations(tmp_path)
+    with contextlib.closing(sqlite3.connect(tmp_path / FILE, isolation_level=None)) as reader:
+        store.add(answer_in("c1"), said("my secret is 4711"), [], None)
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM turn").fetchone()
+        result = CliRunner().invoke(conversations, ["erase", "c1", "--yes", "--state", str(tmp_path)])
+        assert isinstance(result.exception, MissingError)
+        assert "still holds a copy" in str(result.exception)
+        assert "is erased" not in result.stdout
+        assert store.turns("c1") == []
+        assert b"4711" in stored(tmp_path)
+    run("list", "--state", str(tmp_path))
+    assert b"4711" not in stored(tmp_path)
+
+
+def test_erasing_waits_for_a_reader_that_is_soon_done(tmp_path: Path):
+    store = Conversations(tmp_path)
+    reader = sqlite3.connect(tmp_path / FILE, isolation_level=None, check_same_thread=False)
+    store.add(answer_in("c1"), said("my secret is 4711"), [], None)
+    reader.execute("BEGIN")
+    reader.execute("SELECT count(*) FROM turn").fetchone()
+    done = threading.Timer(0.4, reader.execute, ["ROLLBACK"])
+    done.start()
+    try:
+        assert store.erase("c1")
+        assert b"4711" not in stored(tmp_path)
+    finally:
+        done.join()
+        reader.close()
 
 
 def test_a_store_that_cannot_be_written_is_told_with_its_path(tmp_path: Path):
