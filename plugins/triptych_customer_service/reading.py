@@ -7,30 +7,24 @@ reading is off, the sample stays as it came.
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import json
-import sqlite3
-import threading
-from collections import OrderedDict
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from pathlib import Path
+from typing import Literal
 
 from triptych.bundle import triptych_home
-from triptych.data.media import is_vector, value_digest
+from triptych.data.media import is_vector
+from triptych.data.transcripts import CachedReader, read_transcripts
 from triptych.errors import MissingError, PluginError
 from triptych.host import default_host
 from triptych.types import Sample
 from triptych_customer_service.intents import SAMPLE
 from triptych_customer_service.settings import Readers
 
-if TYPE_CHECKING:
-    from triptych.data.readers import Reader
-
 ReadModality = Literal["image", "audio"]
 AUTO: Mapping[ReadModality, tuple[str, ...]] = {"image": ("rapidocr",), "audio": ("whisper", "pocketsphinx")}
 LONGEST = 600  # characters of one reading that are kept: a photographed page must not drown the message
-KEPT_IN_MEMORY = 4_096
+SHIPPED = SAMPLE / "transcripts.jsonl"  # what real readers made of the sample's media
 
 
 def read_media(sample: Sample, readers: Readers) -> Sample:
@@ -45,9 +39,9 @@ def read_media(sample: Sample, readers: Readers) -> Sample:
         value = sample.value(modality)
         if value is None or is_vector(value):
             continue
-        reader = _reader(modality, choice)
+        reader = _reader(modality, choice, triptych_home() / "cache" / "transcripts.sqlite3")
         if reader is not None:
-            # a label means training data: only their readings are kept on disk, never those of customers' media
+            # only the readings of labelled data are kept on disk, never those of customers' media
             text = reader.read(value, keep=sample.target is not None).strip()[:LONGEST]
             if text:
                 readings[f"read_{modality}"] = text
@@ -58,58 +52,12 @@ def read_media(sample: Sample, readers: Readers) -> Sample:
     return sample.replace(text=text, metadata={**sample.metadata, **readings})
 
 
-class CachedReader:
-    """A reader that remembers: in memory, in the transcripts shipped with the sample, on disk for training data."""
-
-    def __init__(self, reader: Reader, shipped: Mapping[tuple[str, str], str]) -> None:
-        self._reader = reader
-        self._shipped = shipped
-        self._memory: OrderedDict[str, str] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def read(self, value: Any, *, keep: bool) -> str:
-        """What is written in the picture or said in the sound; empty where nothing is found."""
-        digest = value_digest(value, self._reader.modality)
-        with self._lock:
-            if digest in self._memory:
-                self._memory.move_to_end(digest)
-                return self._memory[digest]
-        text = self._shipped.get((self._reader.name, digest))
-        if text is None:
-            text = self._from_disk(digest, value) if keep else self._reader.read(value)
-        with self._lock:
-            self._memory[digest] = text
-            if len(self._memory) > KEPT_IN_MEMORY:
-                self._memory.popitem(last=False)
-        return text
-
-    def _from_disk(self, digest: str, value: Any) -> str:
-        """From the transcripts of earlier runs; without a folder to write to, a run merely reads again."""
-        key = (self._reader.fingerprint, digest)
-        with contextlib.suppress(OSError, sqlite3.Error), contextlib.closing(_open_cache()) as cache:
-            found = cache.execute("SELECT text FROM transcript WHERE reader = ? AND digest = ?", key).fetchone()
-            if found is not None:
-                return str(found[0])
-        text = self._reader.read(value)
-        with contextlib.suppress(OSError, sqlite3.Error), contextlib.closing(_open_cache()) as cache, cache:
-            cache.execute("INSERT OR REPLACE INTO transcript VALUES (?, ?, ?)", (*key, text))
-        return text
-
-
-def _open_cache() -> sqlite3.Connection:
-    folder = triptych_home() / "cache"
-    folder.mkdir(parents=True, exist_ok=True)
-    cache = sqlite3.connect(folder / "transcripts.sqlite3", timeout=30)
-    cache.execute("PRAGMA journal_mode = WAL")
-    cache.execute(
-        "CREATE TABLE IF NOT EXISTS transcript (reader TEXT, digest TEXT, text TEXT, PRIMARY KEY (reader, digest))"
-    )
-    return cache
-
-
 @functools.cache
-def _reader(modality: ReadModality, choice: str) -> CachedReader | None:
-    """The reader that the config asks for, or None where reading is off or nothing is installed."""
+def _reader(modality: ReadModality, choice: str, kept: Path) -> CachedReader | None:
+    """The reader that the config asks for, or None where reading is off or nothing is installed.
+
+    It remembers, in memory and in the file `kept`, and knows the transcripts that are shipped with the sample.
+    """
     if choice == "off":
         return None
     for name in AUTO[modality] if choice == "auto" else (choice,):
@@ -119,15 +67,6 @@ def _reader(modality: ReadModality, choice: str) -> CachedReader | None:
             if choice != "auto":
                 raise
             continue
-        return CachedReader(reader, shipped_transcripts())
+        shipped = read_transcripts(SHIPPED, reader.name) if SHIPPED.is_file() else {}
+        return CachedReader(reader, kept, shipped=shipped)
     return None
-
-
-@functools.cache
-def shipped_transcripts() -> Mapping[tuple[str, str], str]:
-    """What real readers made of the sample's media: (reader, digest of the content) to text."""
-    path = SAMPLE / "transcripts.jsonl"
-    if not path.is_file():
-        return {}
-    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    return {(row["reader"], row["digest"]): row["text"] for row in rows}

@@ -45,14 +45,14 @@ class CachedReader(Reader):
         return self.reader.fingerprint
 
     def read(self, value: Any, *, keep: bool = True) -> str:
-        """What the reader reads; with `keep=False` a new reading stays in memory and is not written to the file."""
+        """What the reader reads; with `keep=False` the file is neither read nor written."""
         digest = value_digest(value, self.modality)
         with self._memory_lock:
             if digest in self._memory:
                 self._memory.move_to_end(digest)
                 return self._memory[digest]
         text = self._shipped.get(digest)
-        if text is None:
+        if text is None and keep:
             text = self._stored(digest)
         if text is None:
             text = self.reader.read(value)
@@ -65,13 +65,15 @@ class CachedReader(Reader):
         return text
 
     def _stored(self, digest: str) -> str | None:
-        if self.file is None or not self.file.is_file():
+        if self.file is None:
             return None
         try:
+            if not self.file.is_file():
+                return None
             with contextlib.closing(_open(self.file)) as store:
                 query = "SELECT text FROM transcript WHERE reader = ? AND digest = ?"
                 found = store.execute(query, (self.fingerprint, digest)).fetchone()
-        except sqlite3.Error as error:
+        except (OSError, sqlite3.Error) as error:
             self._give_up(error)
             return None
         return None if found is None else str(found[0])

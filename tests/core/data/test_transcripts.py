@@ -54,6 +54,10 @@ def test_what_is_not_to_be_kept_stays_off_the_disk(tmp_path: Path) -> None:
     file = tmp_path / "t.sqlite3"
     CachedReader(Counting(), file).read(b"picture", keep=False)
     assert not file.exists()
+    CachedReader(Counting(), file).read(b"picture")
+    again = Counting()
+    CachedReader(again, file).read(b"picture", keep=False)
+    assert again.times == 1
 
 
 def test_shipped_transcripts_come_first(tmp_path: Path) -> None:

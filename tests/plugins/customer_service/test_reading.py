@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,18 +11,24 @@ import numpy as np
 import pytest
 
 from triptych.data.media import value_digest
+from triptych.data.readers import Reader
+from triptych.data.transcripts import CachedReader
 from triptych.errors import MissingError, UnknownNameError
-from triptych.types import Sample
+from triptych.types import Modality, Sample
 from triptych_customer_service import reading
-from triptych_customer_service.reading import CachedReader, read_media
+from triptych_customer_service.reading import read_media
 from triptych_customer_service.settings import Readers
 
 
-class Counting:
+class Counting(Reader):
     """A reader that says how often it has read."""
 
-    def __init__(self, modality: str, name: str = "counting") -> None:
-        self.modality, self.name, self.fingerprint, self.count = modality, name, f"{name} 1", 0
+    def __init__(self, modality: Modality, name: str = "counting") -> None:
+        self.modality, self.name, self.count = modality, name, 0
+
+    @property
+    def fingerprint(self) -> str:
+        return f"{self.name} 1"
 
     def read(self, value: Any) -> str:
         self.count += 1
@@ -30,10 +38,32 @@ class Counting:
 @pytest.fixture
 def readers(monkeypatch: pytest.MonkeyPatch) -> dict[str, Counting]:
     """A counting reader for each modality, where the config does not say "off"."""
-    found = {m: Counting(m) for m in ("image", "audio")}
-    cached = {m: CachedReader(reader, {}) for m, reader in found.items()}  # type: ignore[arg-type]
-    monkeypatch.setattr(reading, "_reader", lambda modality, choice: None if choice == "off" else cached[modality])
+    found = {"image": Counting("image"), "audio": Counting("audio")}
+    cached = {m: CachedReader(reader) for m, reader in found.items()}
+    monkeypatch.setattr(reading, "_reader", lambda modality, choice, _: None if choice == "off" else cached[modality])
     return found
+
+
+def host_of(reader: Reader) -> type:
+    """A host that has this reader alone."""
+
+    class Host:
+        def load_part(self, kind: str, name: str) -> Any:
+            return lambda: reader
+
+    return Host
+
+
+@pytest.fixture
+def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Reader], None]]:
+    """Makes the readers anew, as in a new process, with this one installed."""
+
+    def start(reader: Reader) -> None:
+        reading._reader.cache_clear()
+        monkeypatch.setattr(reading, "default_host", host_of(reader))
+
+    yield start
+    reading._reader.cache_clear()
 
 
 def test_what_was_said_and_read_follows_the_words(readers):
@@ -66,26 +96,37 @@ def test_the_same_content_is_read_once_in_a_process(readers, tmp_path: Path):
     assert readers["image"].count == 1
 
 
-def test_readings_of_training_data_outlast_the_process_and_those_of_customers_do_not(triptych_home: Path):
-    for target, kept in ((None, 2), ("refund", 1)):
-        reader = Counting("image", f"for {target}")
-        for _ in range(2):  # a new reader each time, as in a new process
-            CachedReader(reader, {}).read(b"pic", keep=target is not None)  # type: ignore[arg-type]
-        assert reader.count == kept
+def test_readings_of_labelled_data_outlast_the_process_and_those_of_customers_do_not(triptych_home: Path, fresh):
+    for target, times in ((None, 2), ("refund", 1), (None, 2)):  # what the disk has is not used for customers either
+        count = 0
+        for _ in range(2):
+            reader = Counting("image")
+            fresh(reader)
+            assert read_media(Sample("1", image=b"pic", target=target), Readers()).text == "image 3"
+            count += reader.count
+        assert count == times
     assert b"image 3" in b"".join(path.read_bytes() for path in (triptych_home / "cache").iterdir())
 
 
-def test_a_home_that_cannot_be_written_costs_the_memory_only(triptych_home: Path):
+def test_readings_of_customers_media_leave_no_file(triptych_home: Path, fresh):
+    fresh(Counting("image"))
+    read_media(Sample("1", image=b"pic"), Readers())
+    assert not (triptych_home / "cache").exists()
+
+
+def test_a_home_that_cannot_be_written_costs_the_memory_only(triptych_home: Path, fresh):
     (triptych_home / "cache").write_text("a file where a folder should be")
-    reader = Counting("image")
-    assert CachedReader(reader, {}).read(b"pic", keep=True).strip() == "image 3"  # type: ignore[arg-type]
+    fresh(Counting("image"))
+    assert read_media(Sample("1", image=b"pic", target="refund"), Readers()).text == "image 3"
 
 
-def test_shipped_readings_are_used_for_their_own_reader_only():
-    shipped = {("counting", value_digest(b"pic")): "shipped"}
-    one, other = Counting("image"), Counting("image", "another")
-    assert CachedReader(one, shipped).read(b"pic", keep=True) == "shipped"  # type: ignore[arg-type]
-    assert CachedReader(other, shipped).read(b"pic", keep=True) != "shipped"  # type: ignore[arg-type]
+def test_shipped_readings_are_used_for_their_own_reader_only(fresh, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    row = {"reader": "counting", "fingerprint": "counting 0", "digest": value_digest(b"pic"), "text": "shipped"}
+    (tmp_path / "transcripts.jsonl").write_text(json.dumps(row))
+    monkeypatch.setattr(reading, "SHIPPED", tmp_path / "transcripts.jsonl")
+    for name, text in (("counting", "shipped"), ("another", "image 3")):
+        fresh(Counting("image", name))
+        assert read_media(Sample("1", image=b"pic"), Readers()).text == text
 
 
 @pytest.fixture
