@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -214,17 +215,22 @@ def benchmark(dataset: str, title: str) -> None:
     parser = argparse.ArgumentParser(description=title)
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=[*METHODS, "lora"])
     parser.add_argument("--validate", action="store_true", help="hold out 15 %% of the training data; no test data")
+    parser.add_argument("--jobs", type=int, default=1, help="methods at a time; wall seconds then mean little")
     parser.add_argument("--no-save", action="store_true", help="print the rows only")
     options = parser.parse_args()
     data_folder(f"text/{dataset}")
-    rows, notes = [], []
-    for method in options.methods:
+
+    def in_its_own_process(method: str) -> dict[str, Any]:
         command = [sys.executable, __file__, method, dataset, *(["--validate"] if options.validate else [])]
         answer = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-        result = json.loads(answer.stdout.splitlines()[-1])
-        rows.append(result["row"])
-        notes += result["notes"]
+        result: dict[str, Any] = json.loads(answer.stdout.splitlines()[-1])
         print(json.dumps(result["row"]), file=sys.stderr)
+        return result
+
+    with ThreadPoolExecutor(options.jobs) as pool:
+        results = list(pool.map(in_its_own_process, options.methods))
+    rows = [result["row"] for result in results]
+    notes = [note for result in results for note in result["notes"]]
     if options.no_save or options.validate:
         return
     by_method = {row["method"]: row for row in rows}
