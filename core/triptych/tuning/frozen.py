@@ -92,7 +92,8 @@ class Frozen(Strategy):
         if held is None or self.strength is not None:
             strength = self.strength or DEFAULT_STRENGTH
             fit_linear(head, seen.vectors, seen.targets, strength)
-            notes.append(f"linear head with regularisation {strength:g}, not chosen on validation data")
+            origin = "as given" if self.strength is not None else "the default: there was nothing to choose on"
+            notes.append(f"linear head with regularisation {strength:g}, {origin}")
             return [], 0.0, {"strength": strength}
         chosen, tried = choose_linear(head, seen.vectors, seen.targets, held.vectors, held.targets)
         row = next(r for r in tried if r["strength"] == chosen)
