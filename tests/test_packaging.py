@@ -48,8 +48,8 @@ def imported() -> dict[str, str]:
 
 
 def distributions(package: str) -> set[str]:
-    """The installed distributions that bring an importable package."""
-    return {canonical(name) for name in DISTRIBUTIONS.get(package, [])}
+    """The distributions that bring an importable package; one that is not installed is taken to have its name."""
+    return {canonical(name) for name in DISTRIBUTIONS.get(package, [package])}
 
 
 def test_every_import_is_a_declared_dependency():
