@@ -162,6 +162,8 @@ class _Build:
             columns = data.columns.model_copy(update=dict(self.vertical.sample_columns))
             data = data.model_copy(update={"path": str(path), "columns": columns})
         self.data_path = Path(str(data.path))
+        # a knowledge base that cannot be read should not cost the training
+        self.documents = list(self.vertical.documents(self.settings, self.data_path))
         kind = TARGET_KIND[self.task.kind]
         splits, datasets = load_splits(data, kind=kind, seed=self.config.seed)
         self.skipped = [row for dataset in datasets for row in dataset.skipped]
@@ -261,17 +263,8 @@ class _Build:
         return {"kind": "embedding", "outputs": min(128, self.config.fusion_dim)}
 
     def _labels(self) -> list[str]:
-        seen: set[str] = set()
-        for sample in self.inside["train"]:
-            seen.update([sample.target] if self.task.kind == "classification" else sample.target)
-        if self.task.labels is None:
-            return sorted(seen)
-        unknown = seen - set(self.task.labels)
-        if unknown:
-            raise DataError(
-                f"labels that the vertical does not know: {', '.join(sorted(unknown))}", file=self.data_path
-            )
-        return [label for label in self.task.labels if label in seen]
+        seen = {label for sample in self.inside["train"] for label in labels_of(sample)}
+        return sorted(seen) if self.task.labels is None else [label for label in self.task.labels if label in seen]
 
     def tune(self, workspace: Path) -> None:
         """Fine-tune, or take the tuned model that an earlier try of the same run left behind."""
@@ -301,7 +294,7 @@ class _Build:
     def calibrate(self) -> None:
         """Encode every split once; temperatures and the scope threshold come from validation data."""
         self.progress(Progress("calibrate", 0, 1, "encoding"))
-        self.model.eval()
+        self.model.to(self.plan.device).eval()  # a strategy leaves it on the CPU
         self.features = {name: self.cache.features(self.model, part) for name, part in self.inside.items()}
         validation = self.inside["validation"]
         self.scope: ScopeDetector | None = None
@@ -392,17 +385,14 @@ class _Build:
     def write(self, directory: Path) -> None:
         """Model, scope, indexes into the directory that will be the bundle."""
         self.progress(Progress("bundle", 0, 1, "writing"))
-        for name in (MODEL, SCOPE):
-            (directory / name).mkdir(parents=True)
+        (directory / MODEL).mkdir()
         self.model.save(directory / MODEL)
         if self.scope is not None:
+            (directory / SCOPE).mkdir()
             self.scope.save(directory / SCOPE)
-        else:
-            (directory / SCOPE).rmdir()
         write_examples(directory, self.inside["train"], self.train_embeddings, self.config.retrieval)
-        documents = list(self.vertical.documents(self.settings, self.data_path))
-        if documents:
-            write_documents(directory, documents, self.session, self.config.retrieval)
+        if self.documents:
+            write_documents(directory, self.documents, self.session, self.config.retrieval)
 
     def manifest(self) -> Manifest:
         """All that the bundle says of itself but the hashes, which the writer adds."""

@@ -16,6 +16,7 @@ from triptych.tuning.base import Strategy, TuningContext, TuningReport
 from triptych.tuning.deep import disable_dropout, freeze_lowest, tune_encoders
 from triptych.tuning.frozen import Frozen
 from triptych.tuning.lexical import add_lexical, remove_lexical
+from triptych.tuning.loop import LoopResult
 from triptych.types import Sample
 
 
@@ -43,7 +44,7 @@ class Full(Strategy):
         model.requires_grad_(True)
         notes = [*start.notes, *freeze_lowest(model, settings.frozen_layers)]
         disable_dropout(model)
-        result = tune_encoders(model, train, validation, settings, context, notes, step=self.name)
+        result = self.tune_encoders(model, train, validation, settings, context, notes)
         seconds, cpu_seconds = time.perf_counter() - wall, time.process_time() - cpu
         report = TuningReport(
             self.name,
@@ -57,3 +58,15 @@ class Full(Strategy):
             start.choices,
         )
         return add_lexical(model, train, validation, report, self.share)
+
+    def tune_encoders(
+        self,
+        model: MultimodalModel,
+        train: Sequence[Sample],
+        validation: Sequence[Sample],
+        settings: TrainingConfig,
+        context: TuningContext,
+        notes: list[str],
+    ) -> LoopResult:
+        """The training itself, of all that requires a gradient; what is worth telling is added to `notes`."""
+        return tune_encoders(model, train, validation, settings, context, notes, step=self.name)
