@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -20,6 +21,23 @@ from triptych.types import Modality
 
 Batch = dict[str, Tensor]
 """What `prepare` returns and `forward` takes: named tensors, each with the batch as its first dimension."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Exportable:
+    """What it takes to run an encoder without torch.
+
+    `module` takes the tensors of `example` (two values, in that order, by position) and gives [batch, dim]; it is
+    written as an ONNX graph whose inputs have the names in `example`. `dynamic` has, for each input, which dimensions
+    vary (dimension to a name; the first is "batch" everywhere). `runner` is the part that prepares raw values in
+    service (see `triptych.runtime.base.Runner`) and `settings` its JSON.
+    """
+
+    module: nn.Module
+    example: Batch
+    dynamic: Mapping[str, Mapping[int, str]]
+    runner: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Encoder(nn.Module, ABC):
@@ -70,6 +88,10 @@ class Encoder(nn.Module, ABC):
     def costs(self, values: Sequence[Any]) -> list[int]:
         """Relative cost of each value, for batches of like length. Equal by default."""
         return [1] * len(values)
+
+    def exportable(self) -> Exportable | None:
+        """How this encoder runs without torch; None (the default) where it cannot, and then it is served by torch."""
+        return None
 
     @property
     def backbone(self) -> nn.Module:
