@@ -15,31 +15,41 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
-import torch
-import torch.nn.functional as F
+import numpy as np
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import Tensor
+from safetensors.numpy import load_file, save_file
 
 from triptych.errors import BundleError
-from triptych.evaluation.probe import MINIMUM, Probe, fit_probe
-from triptych.models.multimodal import Features
+from triptych.evaluation.probe import MINIMUM, Array, Probe, fit_probe
 
 
 class Seen(NamedTuple):
     """What is known of some samples: embeddings [samples, dim] and calibrated probabilities [samples, labels].
 
-    `evidence` [samples, width] is what the probe looks at (see `evidence_of`); None: the embeddings.
+    `evidence` [samples, width] is what the probe looks at (see `evidence_of`); None: the embeddings. Arrays, or
+    whatever NumPy makes one of, such as a tensor on the CPU.
     """
 
-    embeddings: Tensor
-    probabilities: Tensor
-    evidence: Tensor | None = None
+    embeddings: Any
+    probabilities: Any
+    evidence: Any = None
+
+
+class Encodings(Protocol):
+    """Encoders' vectors of some samples and which of them are present, of torch or of NumPy, on the CPU."""
+
+    @property
+    def vectors(self) -> Mapping[Any, Any]:
+        """Float [samples, dim] of each modality."""
+
+    @property
+    def mask(self) -> Any:
+        """Bool [samples, modalities], its columns in the order of `vectors`."""
 
 
 SETTINGS, VECTORS = "scope.json", "scope.safetensors"
@@ -52,13 +62,11 @@ _MOST = 3.0  # points that the probe may give
 _PRESENCE = 0.2  # length of a presence bit beside vectors of unit length
 
 
-def evidence_of(features: Features) -> Tensor:
+def evidence_of(features: Encodings) -> Array:
     """The encoders' vectors side by side, each of unit length or zero where absent, then the presence bits."""
-    parts = [
-        F.normalize(vectors.float(), dim=1) * features.mask[:, i : i + 1]
-        for i, vectors in enumerate(features.vectors.values())
-    ]
-    return torch.cat([*parts, features.mask.float() * _PRESENCE], dim=1).cpu()
+    mask = np.asarray(features.mask)
+    parts = [_normalized(vectors) * mask[:, i : i + 1] for i, vectors in enumerate(features.vectors.values())]
+    return np.concatenate([*parts, mask * np.float32(_PRESENCE)], axis=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,23 +93,21 @@ class ScopeDetector:
     """Accept a message as in scope when `score` >= `threshold`. `fit`, then `set_threshold`."""
 
     def __init__(
-        self, vectors: Tensor, labels: Tensor, outside: Tensor, settings: ScopeSettings, probe: Probe | None = None
+        self, vectors: Array, labels: Array, outside: Array, settings: ScopeSettings, probe: Probe | None = None
     ) -> None:
         self.vectors, self.labels, self.outside = vectors, labels, outside
         self.settings = settings
         self.probe = probe
-        self._trained_on: Tensor | None = None  # evidence of the training examples, until the threshold is set
+        self._trained_on: Array | None = None  # evidence of the training examples, until the threshold is set
 
     @classmethod
-    def fit(
-        cls, embeddings: Tensor, labels: Tensor, *, neighbours: int = 3, evidence: Tensor | None = None
-    ) -> ScopeDetector:
+    def fit(cls, embeddings: Any, labels: Any, *, neighbours: int = 3, evidence: Any = None) -> ScopeDetector:
         """Remember the training examples: embeddings [samples, dim], int64 labels [samples], and their evidence."""
         if len(embeddings) == 0 or len(embeddings) != len(labels):
             raise ValueError(f"one label for each example is needed, got {len(labels)} for {len(embeddings)}")
-        nothing = embeddings.new_zeros(0, embeddings.shape[1])
-        detector = cls(_unit(embeddings), labels, nothing, ScopeSettings(neighbours))
-        detector._trained_on = _unit(embeddings) if evidence is None else evidence
+        vectors = _unit(embeddings)
+        detector = cls(vectors, np.asarray(labels), vectors[:0], ScopeSettings(neighbours))
+        detector._trained_on = vectors if evidence is None else np.asarray(evidence)
         return detector
 
     @property
@@ -138,12 +144,12 @@ class ScopeDetector:
         if outside is not None and len(outside[0]):
             outside = Seen(*outside)
             self.outside = _unit(outside.embeddings)
-            alike = torch.arange(len(self.outside)) if groups is None else _numbered(groups)
+            alike = np.arange(len(self.outside)) if groups is None else _numbered(groups)
             scores = self._score(outside, leave_out=alike)
             if len(self.outside) >= MINIMUM and self._trained_on is not None:
-                known = torch.cat([self._trained_on, _evidence(inside)])
+                known = np.concatenate([self._trained_on, _evidence(inside)])
                 self.probe, unseen = fit_probe(known, _evidence(outside), alike)
-                scores = scores + unseen.clamp_max(_MOST)
+                scores = scores + np.minimum(unseen, _MOST)
             threshold, sure = accept_threshold(scores, rate, assurance)
             if threshold is not None:
                 self._settle(threshold, rate, "out-of-scope", assurance if sure else None, len(scores))
@@ -152,19 +158,19 @@ class ScopeDetector:
         scores = self.score(*inside)
         self._settle(reject_threshold(scores, rate), rate, "in-scope", None, len(scores))
 
-    def score(self, embeddings: Tensor, probabilities: Tensor, evidence: Tensor | None = None) -> Tensor:
+    def score(self, embeddings: Any, probabilities: Any, evidence: Any = None) -> Array:
         """Float32 [samples], higher is more in scope; the arguments are those of `Seen`."""
         seen = Seen(embeddings, probabilities, evidence)
         score = self._score(seen)
-        return score if self.probe is None else score + self.probe.logits(_evidence(seen)).clamp_max(_MOST)
+        return score if self.probe is None else score + np.minimum(self.probe.logits(_evidence(seen)), _MOST)
 
     def save(self, directory: Path) -> None:
         """Write JSON and safetensors into an existing directory. Vectors are kept in half precision."""
         (directory / SETTINGS).write_text(json.dumps(asdict(self.settings), indent=1), encoding="utf-8")
-        tensors = {"vectors": self.vectors.half(), "labels": self.labels, "outside": self.outside.half()}
+        tensors = {"vectors": _half(self.vectors), "labels": self.labels, "outside": _half(self.outside)}
         if self.probe is not None:
             tensors |= {"probe": self.probe.weights, "probe_bias": self.probe.bias}
-        save_file({k: v.contiguous() for k, v in tensors.items()}, directory / VECTORS)
+        save_file({k: np.ascontiguousarray(v) for k, v in tensors.items()}, directory / VECTORS)
 
     @classmethod
     def load(cls, directory: Path) -> ScopeDetector:
@@ -173,7 +179,7 @@ class ScopeDetector:
             settings = json.loads((directory / SETTINGS).read_text(encoding="utf-8"))
             settings |= {k: tuple(settings[k]) for k in ("centre", "scale")}
             tensors = load_file(directory / VECTORS)
-            found = tensors["vectors"].float(), tensors["labels"], tensors["outside"].float()
+            found = _float(tensors["vectors"]), tensors["labels"], _float(tensors["outside"])
             probe = Probe(tensors["probe"], tensors["probe_bias"]) if "probe" in tensors else None
             return cls(*found, ScopeSettings(**settings), probe)
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
@@ -184,7 +190,7 @@ class ScopeDetector:
         kept = asdict(self.settings)
         return {k: kept[k] for k in ("threshold", "rate", "basis", "assurance", "examples")}
 
-    def _score(self, seen: Seen, *, leave_out: Tensor | None = None) -> Tensor:
+    def _score(self, seen: Seen, *, leave_out: Array | None = None) -> Array:
         """The score without the probe. `leave_out` numbers the groups of the known out-of-scope examples themselves.
 
         Each is then judged as if neither it nor its group were known.
@@ -195,32 +201,32 @@ class ScopeDetector:
         score = (near - near_centre) / near_scale + (_log_odds(probabilities) - odds_centre) / odds_scale
         if len(self.outside) == 0:
             return score
-        known = torch.empty(len(embeddings))
+        known = np.empty(len(embeddings), dtype=np.float32)
         queries = _unit(embeddings)
         count = min(self.settings.neighbours, len(self.outside))
         for start in range(0, len(queries), _ROWS):
-            rows = torch.arange(start, min(start + _ROWS, len(queries)))
+            rows = slice(start, start + _ROWS)
             similar = queries[rows] @ self.outside.T
             if leave_out is not None:
-                similar[leave_out[rows].unsqueeze(1) == leave_out] = -1.0  # as far as can be
-            known[rows] = similar.topk(count, dim=1).values.mean(dim=1)
+                similar[leave_out[rows, None] == leave_out] = -1.0  # as far as can be
+            known[rows] = _mean_of_largest(similar, count)
         gap = (known - near) / near_scale + _MARGIN
-        return score - _WEIGHT * F.softplus(_BEND * gap) / _BEND
+        return _float(score - _WEIGHT * np.logaddexp(0.0, _BEND * gap) / _BEND)
 
-    def _nearness(self, embeddings: Tensor, probabilities: Tensor) -> Tensor:
+    def _nearness(self, embeddings: Any, probabilities: Any) -> Array:
         """Mean cosine with the nearest training examples of the predicted label, float32 [samples]."""
-        predicted = probabilities.argmax(dim=1)
+        predicted = np.asarray(probabilities).argmax(axis=1)
         queries = _unit(embeddings)
-        nearness = torch.empty(len(queries))
+        nearness = np.empty(len(queries), dtype=np.float32)
         # one small product for each predicted label: only its own examples are looked at
-        for label in sorted(set(predicted.tolist())):
-            rows = (predicted == label).nonzero().flatten()
+        for label in np.unique(predicted):
+            rows = predicted == label
             examples = self.vectors[self.labels == label]
             if len(examples) == 0:
                 nearness[rows] = -1.0  # a label without examples has nothing to be near to
                 continue
-            similar = queries[rows] @ examples.T
-            nearness[rows] = similar.topk(min(self.settings.neighbours, len(examples)), dim=1).values.mean(dim=1)
+            count = min(self.settings.neighbours, len(examples))
+            nearness[rows] = _mean_of_largest(queries[rows] @ examples.T, count)
         return nearness
 
     def _settle(self, threshold: float | None, rate: float, basis: str, assurance: float | None, examples: int) -> None:
@@ -230,7 +236,7 @@ class ScopeDetector:
         )
 
 
-def accept_threshold(scores: Tensor, rate: float, assurance: float) -> tuple[float | None, bool]:
+def accept_threshold(scores: Any, rate: float, assurance: float) -> tuple[float | None, bool]:
     """The lowest threshold that accepts at most `rate` of scores like these, and whether with `assurance`.
 
     Tolerance limits by order statistics (Wilks 1941): of n scores at most j may be accepted, where a binomial
@@ -239,7 +245,7 @@ def accept_threshold(scores: Tensor, rate: float, assurance: float) -> tuple[flo
     """
     from scipy.stats import binom
 
-    ordered = scores.float().sort().values
+    ordered = np.sort(_float(scores))
     n = len(ordered)
     accepted = int(binom.ppf(1 - assurance, n, rate))
     if binom.cdf(accepted, n, rate) > 1 - assurance:
@@ -252,25 +258,25 @@ def accept_threshold(scores: Tensor, rate: float, assurance: float) -> tuple[flo
             return None, False
     highest_rejected = ordered[n - 1 - accepted]
     # the next number of the scores' own precision: one in double precision would be rounded back
-    return float(torch.nextafter(highest_rejected, torch.tensor(math.inf))), sure
+    return float(np.nextafter(highest_rejected, np.float32(math.inf))), sure
 
 
-def reject_threshold(scores: Tensor, rate: float) -> float | None:
+def reject_threshold(scores: Any, rate: float) -> float | None:
     """The highest threshold that rejects at most `rate` of scores like these on average (split conformal).
 
     None where there are too few to reject any.
     """
-    ordered = scores.float().sort().values
+    ordered = np.sort(_float(scores))
     rejected = math.floor((len(ordered) + 1) * rate)
     return None if rejected == 0 else float(ordered[rejected - 1])
 
 
-def auroc(inside: Tensor, outside: Tensor) -> float:
+def auroc(inside: Any, outside: Any) -> float:
     """The probability that an in-scope score is higher than an out-of-scope one, ties counting half."""
-    ordered, _ = outside.double().sort()
-    lower = torch.searchsorted(ordered, inside.double())
-    not_higher = torch.searchsorted(ordered, inside.double(), right=True)
-    return float((lower + not_higher).double().mean() / (2 * len(ordered)))
+    ordered = np.sort(np.asarray(outside, dtype=np.float64))
+    scores = np.asarray(inside, dtype=np.float64)
+    lower, not_higher = np.searchsorted(ordered, scores), np.searchsorted(ordered, scores, side="right")
+    return float((lower + not_higher).mean() / (2 * len(ordered)))
 
 
 def scope_metrics(detector: ScopeDetector, *, inside: Seen, outside: Seen) -> dict[str, Any]:
@@ -282,8 +288,8 @@ def scope_metrics(detector: ScopeDetector, *, inside: Seen, outside: Seen) -> di
     """
     inside, outside = Seen(*inside), Seen(*outside)
     kept, strange = detector.score(*inside), detector.score(*outside)
-    sure_kept, sure_strange = inside[1].max(dim=1).values, outside[1].max(dim=1).values
-    accepted = float((strange >= detector.threshold).double().mean())
+    sure_kept, sure_strange = (np.asarray(seen.probabilities).max(axis=1) for seen in (inside, outside))
+    accepted = float((strange >= detector.threshold).mean())
     rate = detector.settings.rate
     return {
         "auroc": auroc(kept, strange),
@@ -291,7 +297,7 @@ def scope_metrics(detector: ScopeDetector, *, inside: Seen, outside: Seen) -> di
         "recall_at_rate": 1 - accepted,
         "false_accept_rate": accepted,
         "stated_false_accept_rate": rate if detector.settings.basis == "out-of-scope" else None,
-        "in_scope_rejected": float((kept < detector.threshold).double().mean()),
+        "in_scope_rejected": float((kept < detector.threshold).mean()),
         "in_scope_rejected_at_rate": _rejected_at(kept, strange, rate),
         "max_probability_in_scope_rejected_at_rate": _rejected_at(sure_kept, sure_strange, rate),
         "in_scope": len(kept),
@@ -301,33 +307,56 @@ def scope_metrics(detector: ScopeDetector, *, inside: Seen, outside: Seen) -> di
     }
 
 
-def _rejected_at(inside: Tensor, outside: Tensor, rate: float) -> float:
+def _rejected_at(inside: Array, outside: Array, rate: float) -> float:
     """Share of `inside` rejected when just `rate` of `outside` is accepted."""
-    ordered, _ = outside.sort()
+    ordered = np.sort(outside)
     highest_rejected = ordered[len(ordered) - 1 - math.floor(rate * (len(ordered) - 1))]
-    return float((inside <= highest_rejected).double().mean())
+    return float((inside <= highest_rejected).mean())
 
 
-def _unit(embeddings: Tensor) -> Tensor:
+def _float(values: Any) -> Array:
+    return np.asarray(values, dtype=np.float32)
+
+
+def _half(values: Array) -> Array:
+    return values.astype(np.float16)
+
+
+def _normalized(vectors: Any) -> Array:
+    """Float32 rows of unit length; a row of zeros stays as it is."""
+    rows = _float(vectors)
+    unit: Array = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), np.float32(1e-12))
+    return unit
+
+
+def _unit(embeddings: Any) -> Array:
     """Unit rows, rounded to half precision, so that a saved detector gives the scores of the one that was fitted."""
-    return F.normalize(embeddings.float(), dim=1).half().float()
+    return _float(_half(_normalized(embeddings)))
 
 
-def _numbered(groups: Sequence[str | None]) -> Tensor:
+def _mean_of_largest(values: Array, count: int) -> Array:
+    """The mean of the `count` largest of each row."""
+    means: Array = np.partition(values, -count, axis=1)[:, -count:].mean(axis=1)
+    return means
+
+
+def _numbered(groups: Sequence[str | None]) -> Array:
     """Int64 [samples]: equal for members of one group; a sample without a group is one of its own."""
     numbers: dict[Any, int] = {}
     keys = [(row, None) if group is None else group for row, group in enumerate(groups)]
-    return torch.tensor([numbers.setdefault(key, len(numbers)) for key in keys], dtype=torch.int64)
+    return np.array([numbers.setdefault(key, len(numbers)) for key in keys], dtype=np.int64)
 
 
-def _evidence(seen: Seen) -> Tensor:
-    return _unit(seen.embeddings) if seen.evidence is None else seen.evidence
+def _evidence(seen: Seen) -> Array:
+    return _unit(seen.embeddings) if seen.evidence is None else np.asarray(seen.evidence)
 
 
-def _log_odds(probabilities: Tensor) -> Tensor:
-    return torch.logit(probabilities.float().max(dim=1).values, eps=_SURE)
+def _log_odds(probabilities: Any) -> Array:
+    sure = np.clip(_float(probabilities).max(axis=1), np.float32(_SURE), np.float32(1 - _SURE))
+    odds: Array = np.log(sure / (1 - sure))
+    return odds
 
 
-def _spread(values: Tensor) -> float:
+def _spread(values: Array) -> float:
     """A deviation that is never zero, so that equal values do not divide by nothing."""
-    return max(float(values.std(correction=0)), 1e-3)
+    return max(float(values.std()), 1e-3)

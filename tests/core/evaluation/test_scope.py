@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import hypothesis.strategies as st
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -84,7 +85,7 @@ def test_without_strangers_the_threshold_is_of_in_scope_messages_and_says_so():
     data = world(1)
     detector = fitted(data, rate=0.1, outside=False)
     assert detector.describe()["basis"] == "in-scope"
-    rejected = float((detector.score(*data["test_inside"]) < detector.threshold).float().mean())
+    rejected = float((detector.score(*data["test_inside"]) < detector.threshold).mean())
     assert rejected == pytest.approx(0.1, abs=0.05)
     found = scope_metrics(detector, inside=data["test_inside"], outside=data["test_outside"])
     assert found["stated_false_accept_rate"] is None
@@ -98,7 +99,7 @@ def test_a_single_known_stranger_is_evidence_but_no_ground_for_a_rate():
     before.set_threshold(inside=data["inside"], rate=0.05)
     detector.set_threshold(inside=data["inside"], outside=one, rate=0.05)
     assert detector.describe()["basis"] == "in-scope"
-    assert float(detector.score(*one)) < float(before.score(*one))
+    assert detector.score(*one)[0] < before.score(*one)[0]
 
 
 def test_saved_and_loaded_it_gives_the_same_scores(tmp_path):
@@ -107,7 +108,7 @@ def test_saved_and_loaded_it_gives_the_same_scores(tmp_path):
     detector.save(tmp_path)
     again = ScopeDetector.load(tmp_path)
     assert again.settings == detector.settings
-    assert torch.equal(again.score(*data["test_inside"]), detector.score(*data["test_inside"]))
+    assert np.array_equal(again.score(*data["test_inside"]), detector.score(*data["test_inside"]))
 
 
 def test_a_damaged_detector_is_refused(tmp_path):
@@ -125,7 +126,7 @@ def test_a_label_without_examples_and_fewer_examples_than_neighbours():
     detector = ScopeDetector.fit(vectors, labels, neighbours=10)
     detector.set_threshold(inside=(vectors[:3], probabilities))
     scores = detector.score(vectors[:3], probabilities)
-    assert bool(scores.isfinite().all())
+    assert bool(np.isfinite(scores).all())
     assert int(scores.argmin()) == 2  # as sure as the others, of a label that has no example
 
 
