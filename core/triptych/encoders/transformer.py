@@ -196,20 +196,26 @@ class TransformerTextEncoder(Encoder):
         self.frozen_layers = min(layers, self.layers)
         fixed: list[nn.Module] = [self._backbone.get_input_embeddings()]  # type: ignore[operator]
         if self.layers:
-            fixed += [self._backbone.embeddings, *self._stack[: self.frozen_layers]]  # type: ignore[list-item]
+            fixed += [self._backbone.embeddings, *self.stack[: self.frozen_layers]]  # type: ignore[list-item]
         for module in fixed:
             module.requires_grad_(False)
 
     @property
-    def _stack(self) -> nn.ModuleList:
+    def stack(self) -> nn.ModuleList:
+        """The layers, lowest first, of an architecture that is a plain stack."""
         stack: nn.ModuleList = self._backbone.encoder.layer  # type: ignore[assignment,union-attr]
         return stack
+
+    def set_stack(self, stack: nn.ModuleList) -> None:
+        """Put other layers in the place of these."""
+        self._backbone.encoder.layer = stack  # type: ignore[union-attr]
+        self.model_config.num_hidden_layers = len(stack)
 
     def lower(self, batch: Batch) -> Batch:
         """What `prepare` returned to `hidden` [batch, tokens, hidden] above the frozen layers; `forward` takes both."""
         mask = batch["attention_mask"]
         hidden = self._backbone.embeddings(input_ids=batch["input_ids"])  # type: ignore[operator]
-        for layer in self._stack[: self.frozen_layers]:
+        for layer in self.stack[: self.frozen_layers]:
             hidden = layer(hidden, _additive(mask, hidden.dtype))
         return {"hidden": hidden, **{k: v for k, v in batch.items() if k != "input_ids"}}
 
@@ -218,7 +224,7 @@ class TransformerTextEncoder(Encoder):
         mask = batch["attention_mask"]
         if "hidden" in batch:
             hidden = batch["hidden"]
-            for layer in self._stack[self.frozen_layers :]:
+            for layer in self.stack[self.frozen_layers :]:
                 hidden = layer(hidden, _additive(mask, hidden.dtype))
         else:
             hidden = self._backbone(input_ids=batch["input_ids"], attention_mask=mask).last_hidden_state
