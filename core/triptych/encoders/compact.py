@@ -86,13 +86,23 @@ class CompactEncoder(Encoder):
         if self.training:
             batch = self.vary(batch)
         with torch.no_grad():
-            statistics = (self.describe(batch) - self.centre) / self.scale
-        known = statistics.clamp(-CLIP, CLIP)
+            statistics = self.describe(batch)
+        silent = not self.learned or (not self.training and self.silent)
+        return self.assemble(statistics, None if silent else self.learn(batch))
+
+    @property
+    def silent(self) -> bool:
+        """Whether the network's part is zero whatever the network says, so that it need not be computed."""
+        return not self.learned or not bool(self.gain.any())
+
+    def assemble(self, statistics: Tensor, learned: Tensor | None) -> Tensor:
+        """Raw statistics [batch, known] and features [batch, learned] (None: silent) to [batch, dim]."""
+        known = ((statistics - self.centre) / self.scale).clamp(-CLIP, CLIP)
         if not self.learned:
             return known
-        if not self.training and not bool(self.gain.any()):
+        if learned is None:
             return F.pad(known, (0, self.learned))
-        return torch.cat([known, F.layer_norm(self.learn(batch), (self.learned,)) * self.gain], dim=1)
+        return torch.cat([known, F.layer_norm(learned, (self.learned,)) * self.gain], dim=1)
 
 
 class Block(nn.Module):

@@ -7,12 +7,22 @@ from itertools import pairwise
 from typing import Any, Self
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torchaudio.functional import create_dct, melscale_fbanks
 
-from triptych.encoders.base import Batch
+from triptych.encoders.base import Batch, Exportable
 from triptych.encoders.compact import Block, CompactEncoder
-from triptych.encoders.logmel import SAMPLE_RATE_HZ, frame_counts, frame_mask, prepare_sounds, spectrogram
+from triptych.encoders.logmel import (
+    SOUND_AXES,
+    Fourier,
+    example_sounds,
+    frame_counts,
+    frame_mask,
+    prepare_sounds,
+    spectrogram,
+)
+from triptych.encoders.sounds import SAMPLE_RATE_HZ
 from triptych.errors import ConfigError
 
 WINDOW, HOP, FFT = 400, 160, 512  # samples at 16 kHz: 25 ms every 10 ms
@@ -77,7 +87,10 @@ class CompactAudioEncoder(CompactEncoder):
 
     def describe(self, batch: Batch) -> Tensor:
         """The fixed descriptors [batch, known]."""
-        bands, frames = self.log_mel(batch)
+        return self.statistics(*self.log_mel(batch))
+
+    def statistics(self, bands: Tensor, frames: Tensor) -> Tensor:
+        """Log-mel energies [batch, frames, 64] of sounds with so many frames to descriptors [batch, known]."""
         mask = frame_mask(frames, bands.shape[1])
         cepstra = bands @ self.cosines  # [batch, frames, cepstra]
         slopes = cepstra[:, 2:] - cepstra[:, :-2]
@@ -89,11 +102,20 @@ class CompactAudioEncoder(CompactEncoder):
     def learn(self, batch: Batch) -> Tensor:
         """The network's features [batch, learned]."""
         bands, frames = self.log_mel(batch)
+        return self.hear(bands, frames)
+
+    def hear(self, bands: Tensor, frames: Tensor) -> Tensor:
+        """The network's features [batch, learned] of log-mel energies; see `statistics`."""
         bands = (bands - TYPICAL) / SPREAD
         if self.training and self._settings["augment"] > 0:
             bands = _hide(bands, frames, self._settings["augment"])
         features: Tensor = self.network(bands, frames)
         return features
+
+    def exportable(self) -> Exportable:
+        """The graph takes samples and lengths; see `triptych.runtime.media.Sounds`."""
+        settings = {"max_seconds": self._settings["max_seconds"]}
+        return Exportable(_Graph(self), example_sounds(), SOUND_AXES, "sounds", settings)
 
     def log_mel(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Log-mel energies [batch, frames, 64] and how many frames belong to each sound, int64 [batch]."""
@@ -103,6 +125,24 @@ class CompactAudioEncoder(CompactEncoder):
     def costs(self, values: Sequence[Any]) -> list[int]:
         """The bytes of a sound in memory, where they are known: sounds of like length share a batch."""
         return [int(getattr(getattr(value, "samples", None), "size", 1)) for value in values]
+
+
+class _Graph(nn.Module):
+    """The encoder from samples [batch, samples] and lengths [batch] on, for export."""
+
+    def __init__(self, encoder: CompactAudioEncoder) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.silent = encoder.silent
+        self.fourier = Fourier(encoder.window, hop=HOP, fft=FFT)
+
+    def forward(self, samples: Tensor, lengths: Tensor) -> Tensor:
+        samples = F.pad(samples, (0, WINDOW + 2 * HOP))  # three frames at least; those of silence are masked
+        power = self.fourier(samples)  # [batch, bins, frames]
+        bands = (self.encoder.filters.T @ power + LOG_OFFSET).log().transpose(1, 2)
+        frames = frame_counts(lengths, WINDOW, HOP)
+        statistics = self.encoder.statistics(bands, frames)
+        return self.encoder.assemble(statistics, None if self.silent else self.encoder.hear(bands, frames))
 
 
 class _Network(nn.Module):

@@ -11,10 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from triptych.encoders.base import Batch
+from triptych.encoders.base import Batch, Exportable
 from triptych.encoders.chunks import in_chunks
 from triptych.encoders.compact import Block, CompactEncoder
-from triptych.encoders.pictures import check_framing, prepare_pictures, to_float, vary
+from triptych.encoders.framing import check_framing
+from triptych.encoders.pictures import Standardise, prepare_pictures, to_float, vary
 from triptych.errors import ConfigError
 
 COLOUR_GRID, HUE_GRID, EDGE_GRID = 4, 2, 6  # cells on each side
@@ -96,7 +97,10 @@ class CompactImageEncoder(CompactEncoder):
 
     def describe(self, batch: Batch) -> Tensor:
         """The fixed descriptors [batch, known]."""
-        colours = (self._pictures(batch) + 1) / 2
+        return self.statistics((self._pictures(batch) + 1) / 2)
+
+    def statistics(self, colours: Tensor) -> Tensor:
+        """Pictures [batch, 3, size, size] in [0, 1] to descriptors [batch, known]."""
         return torch.cat(
             [cell_colours(colours), colour_histogram(colours), hue_histograms(colours), edge_histograms(colours)], dim=1
         )
@@ -105,8 +109,30 @@ class CompactImageEncoder(CompactEncoder):
         """The network's features [batch, learned]."""
         return in_chunks(self.network, self._pictures(batch), on_cpu=8)
 
+    def exportable(self) -> Exportable:
+        """The graph takes bytes of pixels; see `triptych.runtime.media.Pictures`."""
+        size = self._settings["image_size"]
+        settings = {k: self._settings[k] for k in ("image_size", "framing")}
+        example = {"pixels": torch.arange(2 * size * size * 3).remainder(251).to(torch.uint8).view(2, size, size, 3)}
+        return Exportable(_Graph(self), example, {"pixels": {0: "batch"}}, "pictures", settings)
+
     def _pictures(self, batch: Batch) -> Tensor:
         return batch["pictures"] if "pictures" in batch else to_float(batch["pixels"], self.mean, self.std)
+
+
+class _Graph(nn.Module):
+    """The encoder from bytes of pixels on, for export."""
+
+    def __init__(self, encoder: CompactImageEncoder) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.silent = encoder.silent
+        self.standardise = Standardise(encoder.mean, encoder.std)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        pictures = self.standardise(pixels)
+        statistics = self.encoder.statistics((pictures + 1) / 2)
+        return self.encoder.assemble(statistics, None if self.silent else self.encoder.network(pictures))
 
 
 def _network(learned: int) -> nn.Module:
@@ -121,27 +147,27 @@ def cell_colours(colours: Tensor) -> Tensor:
     """Mean and deviation of lightness, red-green and yellow-blue in each cell: [batch, 3, h, w] to [batch, 96]."""
     red, green, blue = colours.unbind(1)
     opponent = torch.stack([(red + green + blue) / 3, red - green, (red + green) / 2 - blue], dim=1)
-    mean = F.adaptive_avg_pool2d(opponent, COLOUR_GRID)
-    variance = F.adaptive_avg_pool2d(opponent.square(), COLOUR_GRID) - mean.square()
+    mean = _means(opponent, COLOUR_GRID)
+    variance = _means(opponent.square(), COLOUR_GRID) - mean.square()
     return torch.cat([mean.flatten(1), (variance.clamp_min(0) + 1e-6).sqrt().flatten(1)], dim=1)
 
 
 def colour_histogram(colours: Tensor) -> Tensor:
     """Square roots of the shares of 4 x 4 x 4 colours: [batch, 3, h, w] in [0, 1] to [batch, 64]."""
     red, green, blue = (colours * LEVELS).long().clamp(0, LEVELS - 1).unbind(1)
-    cell = ((red * LEVELS + green) * LEVELS + blue).flatten(1)  # [batch, pixels]
-    counts = torch.zeros(len(cell), LEVELS**3, device=cell.device)
-    counts.scatter_add_(1, cell, torch.ones_like(cell, dtype=counts.dtype))
-    return (counts / cell.shape[1]).sqrt()
+    first, second = (red * LEVELS + green).flatten(1), blue.flatten(1)  # [batch, pixels]
+    counts = _one_hot(first, LEVELS**2, colours.dtype) @ _one_hot(second, LEVELS, colours.dtype).transpose(1, 2)
+    return (counts.flatten(1) / first.shape[1]).sqrt()
 
 
 def hue_histograms(colours: Tensor) -> Tensor:
     """Square roots of hue histograms, each pixel weighing as much as it is colourful: to [batch, 48]."""
     red, green, blue = colours.unbind(1)
     along, across = red - (green + blue) / 2, (green - blue) * (math.sqrt(3) / 2)
-    hue = torch.atan2(across, along) / (2 * math.pi) + 0.5
-    chroma = torch.hypot(along, across)
-    bins = (hue * HUES).long().clamp(0, HUES - 1)
+    hue = _turns(across, along) + 0.5
+    chroma = (along.square() + across.square()).sqrt()
+    # where two primaries are equal, hue lies on a border: the last bit of an arc tangent should not decide
+    bins = (hue * HUES + 1e-3).long().clamp(0, HUES - 1)
     return _cells(bins, chroma, HUES, HUE_GRID).flatten(1).sqrt()
 
 
@@ -150,23 +176,51 @@ def edge_histograms(colours: Tensor) -> Tensor:
     grey = F.pad(colours.mean(dim=1, keepdim=True), (1, 1, 1, 1), mode="replicate").squeeze(1)
     across = grey[:, 1:-1, 2:] - grey[:, 1:-1, :-2]
     down = grey[:, 2:, 1:-1] - grey[:, :-2, 1:-1]
-    strength = torch.hypot(across, down)
-    place = torch.atan2(down, across) / (2 * math.pi) * EDGES % EDGES  # between two bins, both get their share
+    strength = (across.square() + down.square()).sqrt()
+    turns = _turns(down, across)
+    place = torch.where(turns < 0, turns + 1, turns) * EDGES  # between two bins, both get their share
     lower = place.long().clamp(0, EDGES - 1)
     share = place - lower
     cells = _cells(lower, strength * (1 - share), EDGES, EDGE_GRID)
-    cells = cells + _cells((lower + 1) % EDGES, strength * share, EDGES, EDGE_GRID)
+    upper = torch.where(lower == EDGES - 1, 0, lower + 1)
+    cells = cells + _cells(upper, strength * share, EDGES, EDGE_GRID)
     energy = F.pad(cells.square().sum(dim=1, keepdim=True), (1, 1, 1, 1), mode="replicate")
     neighbourhood = (F.avg_pool2d(energy, 3, stride=1) + 1e-4).sqrt()
     return (cells / neighbourhood).clamp_max(1.5).sqrt().flatten(1)
 
 
+def _turns(up: Tensor, along: Tensor) -> Tensor:
+    """The angle of a vector in whole turns, in [-0.5, 0.5]; zero for a vector of zeros. ONNX knows no atan2."""
+    angle = torch.atan(up / torch.where(along == 0, 1e-20, along)) / (2 * math.pi)
+    beyond = torch.where(up >= 0, 0.5, -0.5)
+    return torch.where(along < 0, angle + beyond, angle)
+
+
+def _one_hot(bins: Tensor, size: int, dtype: torch.dtype) -> Tensor:
+    """int64 [batch, n] to [batch, size, n] of zeros and ones."""
+    return (bins.unsqueeze(1) == torch.arange(size, device=bins.device)[None, :, None]).to(dtype)
+
+
+def _means(maps: Tensor, grid: int) -> Tensor:
+    """The mean in each cell: [batch, n, h, w] to [batch, n, grid, grid]; cells share a row where h does not divide."""
+    rows, columns = (_shares(size, grid, maps) for size in maps.shape[2:])
+    return rows @ maps @ columns.T
+
+
+def _shares(size: int, grid: int, like: Tensor) -> Tensor:
+    """What each of `size` rows adds to the mean of each cell, [grid, size]: as adaptive average pooling cuts them."""
+    place = torch.arange(size, device=like.device)
+    cell = torch.arange(grid, device=like.device)[:, None]
+    first, last = cell * size // grid, ((cell + 1) * size + grid - 1) // grid
+    inside = ((place >= first) & (place < last)).to(like.dtype)
+    return inside / inside.sum(dim=1, keepdim=True)
+
+
 def _cells(bins: Tensor, weight: Tensor, size: int, grid: int) -> Tensor:
     """int64 and float [batch, h, w] to the mean weight of each bin in each cell: [batch, size, grid, grid]."""
-    batch, height, width = bins.shape
-    row = torch.arange(height, device=bins.device) * grid // height
-    column = torch.arange(width, device=bins.device) * grid // width
-    cell = (bins * grid + row[:, None]) * grid + column[None, :]
-    sums = torch.zeros(batch, size * grid * grid, device=bins.device, dtype=weight.dtype)
-    sums.scatter_add_(1, cell.flatten(1), weight.flatten(1))
-    return (sums * (grid * grid / (height * width))).view(batch, size, grid, grid)
+    height, width = bins.shape[1:]
+    cell = torch.arange(grid, device=bins.device)[:, None]
+    rows = (torch.arange(height, device=bins.device) * grid // height == cell).to(weight.dtype)  # [grid, h]
+    columns = (torch.arange(width, device=bins.device) * grid // width == cell).to(weight.dtype)
+    spread = _one_hot(bins.flatten(1), size, weight.dtype).view(-1, size, height, width) * weight.unsqueeze(1)
+    return rows @ spread @ columns.T * (grid * grid / (height * width))

@@ -6,14 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from triptych.encoders.base import Batch, Encoder
-from triptych.errors import ConfigError, DataError
-
-CLIP = 10.0  # standard deviations; published features hold wild values
+from triptych.encoders.base import Batch, Encoder, Exportable
+from triptych.encoders.vectors import CLIP, stack_vectors
+from triptych.errors import ConfigError
 
 
 class FeatureEncoder(Encoder):
@@ -55,7 +53,7 @@ class FeatureEncoder(Encoder):
         if not values:
             return
         if not self.dim:
-            self._resize(len(_vector(values[0], 0)))
+            self._resize(stack_vectors(values[:1], 0, self.modality).shape[1])
         vectors = self.prepare(values)["vectors"].double()
         deviation = vectors.std(dim=0, correction=0)
         self.centre.copy_(vectors.mean(dim=0))
@@ -63,19 +61,17 @@ class FeatureEncoder(Encoder):
 
     def prepare(self, values: Sequence[Any]) -> Batch:
         """Vectors to {"vectors": float32 [batch, dim]}. Raises `DataError` for a wrong length or a missing number."""
-        vectors = [_vector(value, place) for place, value in enumerate(values)]
-        dim = self.dim or (len(vectors[0]) if vectors else 0)
-        for place, vector in enumerate(vectors):
-            if len(vector) != dim:
-                raise DataError(
-                    f"{self.modality} feature vector {place} has {len(vector)} numbers, the others have {dim}"
-                )
-        stacked = np.stack(vectors) if vectors else np.zeros((0, dim), dtype=np.float32)
-        return {"vectors": torch.from_numpy(stacked)}
+        return {"vectors": torch.from_numpy(stack_vectors(values, self.dim, self.modality))}
 
     def forward(self, batch: Batch) -> Tensor:
         """Standardised vectors [batch, dim], no further than ten deviations from the mean."""
         return ((batch["vectors"] - self.centre) / self.scale).clamp(-CLIP, CLIP)
+
+    def exportable(self) -> Exportable:
+        """Mean and deviation are all there is: the runner "features" needs no graph."""
+        module = _Graph(self.centre, self.scale)
+        example = {"vectors": torch.zeros(2, self.dim)}
+        return Exportable(module, example, {"vectors": {0: "batch"}}, "features", {"modality": self.modality})
 
     def _resize(self, dim: int) -> None:
         self.dim = dim
@@ -86,6 +82,21 @@ class FeatureEncoder(Encoder):
     def device(self) -> torch.device:
         """Where mean and deviation are: there are no parameters."""
         return self.centre.device
+
+
+class _Graph(nn.Module):
+    """What `FeatureEncoder.forward` does, by position."""
+
+    centre: Tensor
+    scale: Tensor
+
+    def __init__(self, centre: Tensor, scale: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("centre", centre)
+        self.register_buffer("scale", scale)
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        return ((vectors - self.centre) / self.scale).clamp(-CLIP, CLIP)
 
 
 class TextFeatures(FeatureEncoder):
@@ -104,17 +115,3 @@ class AudioFeatures(FeatureEncoder):
     """`features:audio`."""
 
     modality = "audio"
-
-
-def _vector(value: Any, place: int) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """One value as float32 [features]; `place` names it in errors."""
-    try:
-        vector = np.asarray(value, dtype=np.float32)
-    except (TypeError, ValueError) as error:
-        raise DataError(f"feature vector {place} is not made of numbers (got {type(value).__name__})") from error
-    if vector.ndim != 1 or not len(vector):
-        raise DataError(f"feature vector {place} must be one row of numbers (got shape {list(vector.shape)})")
-    bad = np.flatnonzero(~np.isfinite(vector))
-    if len(bad):
-        raise DataError(f"feature vector {place} has no finite number in column {int(bad[0])} ({len(bad)} in all)")
-    return vector

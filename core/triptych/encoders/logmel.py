@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
-from triptych.data.media import load_audio
 from triptych.encoders.base import Batch
+from triptych.encoders.sounds import SAMPLE_RATE_HZ, stack_sounds
 
-SAMPLE_RATE_HZ = 16_000
+# which dimensions of a graph's inputs vary
+SOUND_AXES = {"samples": {0: "batch", 1: "length"}, "lengths": {0: "batch"}}
 
 
 def prepare_sounds(values: Sequence[Any], *, max_seconds: float, sample_rate_hz: int = SAMPLE_RATE_HZ) -> Batch:
@@ -21,13 +22,14 @@ def prepare_sounds(values: Sequence[Any], *, max_seconds: float, sample_rate_hz:
 
     What lies beyond `max_seconds` is not heard. Raises `DataError` naming the sound.
     """
-    limit = round(max_seconds * sample_rate_hz)
-    sounds = [load_audio(value, sample_rate_hz)[:limit] for value in values]
-    lengths = [len(sound) for sound in sounds]
-    samples = np.zeros((len(sounds), max(lengths, default=0)), dtype=np.float32)
-    for row, sound in enumerate(sounds):
-        samples[row, : len(sound)] = sound
-    return {"samples": torch.from_numpy(samples), "lengths": torch.tensor(lengths, dtype=torch.int64)}
+    samples, lengths = stack_sounds(values, max_seconds=max_seconds, sample_rate_hz=sample_rate_hz)
+    return {"samples": torch.from_numpy(samples), "lengths": torch.from_numpy(lengths)}
+
+
+def example_sounds() -> Batch:
+    """Two sounds as `prepare_sounds` gives them, for tracing a graph."""
+    samples = torch.linspace(-1, 1, 40_000).sin().repeat(2, 1)
+    return {"samples": samples, "lengths": torch.tensor([40_000, 31_000])}
 
 
 def frame_counts(lengths: Tensor, window: int, hop: int) -> Tensor:
@@ -46,6 +48,28 @@ def spectrogram(samples: Tensor, window: Tensor, *, hop: int, fft: int) -> Tenso
     frames = samples.unfold(1, len(window), hop)  # [batch, frames, window]
     magnitudes: Tensor = torch.fft.rfft(frames * window, n=fft).abs()
     return magnitudes
+
+
+class Fourier(nn.Module):
+    """`spectrogram` for exported graphs: a convolution with windowed cosines and sines.
+
+    ONNX Runtime has no fast Fourier transform worth the name, and a product of matrices is what it does best.
+    """
+
+    basis: Tensor
+
+    def __init__(self, window: Tensor, *, hop: int, fft: int) -> None:
+        super().__init__()
+        self.hop = hop
+        bins = torch.arange(fft // 2 + 1, dtype=torch.float64)[:, None]
+        angle = bins * torch.arange(len(window), dtype=torch.float64) * (2 * math.pi / fft)
+        waves = torch.cat([angle.cos(), angle.sin()]) * window.double().cpu()  # [2 bins, window]
+        self.register_buffer("basis", waves.float().unsqueeze(1))
+
+    def forward(self, samples: Tensor) -> Tensor:
+        """[batch, samples], no fewer than the window, to squared magnitudes [batch, bins, frames]."""
+        real, imaginary = F.conv1d(samples.unsqueeze(1), self.basis, stride=self.hop).chunk(2, dim=1)
+        return real.square() + imaginary.square()
 
 
 def frame_mask(frames: Tensor, longest: int) -> Tensor:

@@ -1,46 +1,17 @@
-"""Pictures to tensors: decoded no larger than needed, brought to one size, and varied in training."""
+"""Pictures to tensors: brought to one size, standardised, and varied in training."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, get_args
+from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
-from triptych.data.media import load_image
-from triptych.errors import ConfigError
+from triptych.encoders.framing import check_framing, frame_pictures
 
-Framing = Literal["squash", "crop", "pad"]
-"""How a picture of any shape becomes a square.
-
-"squash" keeps all of it and changes its proportions, "crop" keeps the proportions and loses the borders, "pad" keeps
-both and fills the rest with grey.
-"""
-
-RESAMPLING = {
-    "nearest": Image.Resampling.NEAREST,
-    "bilinear": Image.Resampling.BILINEAR,
-    "bicubic": Image.Resampling.BICUBIC,
-    "lanczos": Image.Resampling.LANCZOS,
-}
-GREY = (128, 128, 128)
-
-
-def check_framing(framing: str, interpolation: str, image_size: int) -> None:
-    """Raises `ConfigError` for settings that no picture could be prepared with."""
-    problems = []
-    if framing not in get_args(Framing):
-        problems.append(f"framing {framing!r} is unknown; use {', '.join(get_args(Framing))}")
-    if interpolation not in RESAMPLING:
-        problems.append(f"interpolation {interpolation!r} is unknown; use {', '.join(RESAMPLING)}")
-    if image_size < 16:
-        problems.append(f"image_size {image_size!r} is too small; use 16 pixels or more")
-    if problems:
-        raise ConfigError(problems)
+__all__ = ["Standardise", "check_framing", "prepare_pictures", "to_float", "vary"]
 
 
 def prepare_pictures(
@@ -50,12 +21,7 @@ def prepare_pictures(
 
     `crop` is the share of the shorter side that "crop" keeps. Raises `DataError` naming the picture.
     """
-    batch = np.empty((len(values), image_size, image_size, 3), dtype=np.uint8)
-    # the decoder may shrink by powers of two on the way (JPEG); twice the size leaves the resampling filter its work
-    needed = round(2 * image_size / (crop if framing == "crop" else 1.0))
-    for row, value in enumerate(values):
-        batch[row] = np.asarray(_frame(load_image(value, at_least=needed), image_size, framing, interpolation, crop))
-    return torch.from_numpy(batch)
+    return torch.from_numpy(frame_pictures(values, image_size, framing=framing, interpolation=interpolation, crop=crop))
 
 
 def to_float(pictures: Tensor, mean: Tensor, std: Tensor) -> Tensor:
@@ -64,6 +30,22 @@ def to_float(pictures: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     `mean` and `std` [3] are those of values between zero and one.
     """
     return ((pictures.to(mean.dtype) / 255 - mean) / std).permute(0, 3, 1, 2)
+
+
+class Standardise(nn.Module):
+    """`to_float` for exported graphs: one product and one sum, and the bytes are what is transposed."""
+
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(self, mean: Tensor, std: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("scale", (1 / (255 * std)).view(3, 1, 1))
+        self.register_buffer("shift", (-mean / std).view(3, 1, 1))
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """uint8 [batch, height, width, 3] to float32 [batch, 3, height, width]."""
+        return pictures.permute(0, 3, 1, 2).to(self.scale.dtype) * self.scale + self.shift
 
 
 def vary(pictures: Tensor, strength: float, *, flip: bool) -> Tensor:
@@ -89,19 +71,3 @@ def vary(pictures: Tensor, strength: float, *, flip: bool) -> Tensor:
     contrast = between(1 - light, 1 + light).view(n, 1, 1, 1)
     brightness = between(-light, light).view(n, 1, 1, 1)
     return (moved * contrast + brightness).to(pictures.dtype)
-
-
-def _frame(picture: Image.Image, size: int, framing: str, interpolation: str, crop: float) -> Image.Image:
-    resample = RESAMPLING[interpolation]
-    if framing == "squash":
-        return picture.resize((size, size), resample)
-    width, height = picture.size
-    if framing == "crop":
-        side = min(width, height) * crop
-        left, top = (width - side) / 2, (height - side) / 2
-        return picture.resize((size, size), resample, box=(left, top, left + side, top + side))
-    scale = size / max(width, height)
-    inner = picture.resize((max(1, round(width * scale)), max(1, round(height * scale))), resample)
-    canvas = Image.new("RGB", (size, size), GREY)
-    canvas.paste(inner, ((size - inner.width) // 2, (size - inner.height) // 2))
-    return canvas

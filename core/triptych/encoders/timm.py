@@ -13,9 +13,10 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from triptych.encoders.base import Batch, Encoder
+from triptych.encoders.base import Batch, Encoder, Exportable
 from triptych.encoders.chunks import in_chunks
-from triptych.encoders.pictures import check_framing, prepare_pictures, to_float, vary
+from triptych.encoders.framing import check_framing
+from triptych.encoders.pictures import Standardise, prepare_pictures, to_float, vary
 from triptych.encoders.weights import fill, find_weights, hub_file, load_weights
 from triptych.errors import ConfigError, MissingError, UnknownNameError
 
@@ -139,6 +140,14 @@ class TimmEncoder(Encoder):
             pictures = vary(pictures, self._settings["augment"], flip=self._settings["flip"])
         pictures = pictures.contiguous(memory_format=torch.channels_last)  # twice as fast on a CPU
         return in_chunks(self.model, pictures, on_cpu=4)
+
+    def exportable(self) -> Exportable:
+        """The graph takes bytes of pixels; see `triptych.runtime.media.Pictures`."""
+        size = self._settings["image_size"]
+        settings = {k: self._settings[k] for k in ("image_size", "framing", "interpolation", "crop")}
+        module = nn.Sequential(Standardise(self.mean, self.std), self.model)
+        example = {"pixels": torch.arange(2 * size * size * 3).remainder(251).to(torch.uint8).view(2, size, size, 3)}
+        return Exportable(module, example, {"pixels": {0: "batch"}}, "pictures", settings)
 
     def train(self, mode: bool = True) -> Self:
         """Training mode; batch normalisation keeps its pretrained statistics unless `train_norm`."""

@@ -15,9 +15,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from triptych.encoders.base import Batch, Encoder
+from triptych.encoders.base import Batch, Encoder, Exportable
 from triptych.encoders.chunks import in_chunks
-from triptych.encoders.logmel import SAMPLE_RATE_HZ, frame_mask, prepare_sounds, spectrogram
+from triptych.encoders.logmel import (
+    SOUND_AXES,
+    Fourier,
+    example_sounds,
+    frame_mask,
+    prepare_sounds,
+    spectrogram,
+)
+from triptych.encoders.sounds import SAMPLE_RATE_HZ
 from triptych.encoders.weights import fill, find_weights, load_weights
 from triptych.errors import ConfigError, MissingError
 
@@ -123,19 +131,27 @@ class YamnetEncoder(Encoder):
 
     def patches(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """The patches of all sounds [patches, 1, 96, 64] and how many each sound has, int64 [batch]."""
-        samples, lengths = batch["samples"], batch["lengths"]
-        counts = -torch.div(SHORTEST - lengths, PATCH_HOP * HOP, rounding_mode="floor") + 1  # the last may be partial
-        counts = counts.clamp_min(1)
+        samples, counts = batch["samples"], _patch_counts(batch["lengths"])
         needed = SHORTEST + (int(counts.max()) - 1) * PATCH_HOP * HOP
         samples = F.pad(samples, (0, max(0, needed - samples.shape[1])))
         energies = spectrogram(samples, self.window, hop=HOP, fft=FFT) @ self.mel.T  # [batch, frames, 64]
         logmel = (energies + LOG_OFFSET).log()
         windows = logmel.unfold(1, PATCH, PATCH_HOP).transpose(2, 3)  # [batch, most patches, 96, 64]
+        kept = self.kept(windows, counts)
+        return windows[kept].unsqueeze(1), kept.sum(dim=1)
+
+    def kept(self, windows: Tensor, counts: Tensor) -> Tensor:
+        """Which patches of [batch, patches, 96, 64] count in the mean: bool [batch, patches], one at least in a row."""
         kept = frame_mask(counts, windows.shape[1])
         if self._settings["skip_silence"]:
             heard = kept & (windows.mean(dim=(2, 3)) > SILENCE)
-            kept = torch.where(heard.any(dim=1, keepdim=True), heard, kept)  # a silent sound keeps its silence
-        return windows[kept].unsqueeze(1), kept.sum(dim=1)
+            kept = heard | (kept & ~heard.any(dim=1, keepdim=True))  # a silent sound keeps its silence
+        return kept
+
+    def exportable(self) -> Exportable:
+        """The graph takes samples and lengths; see `triptych.runtime.media.Sounds`."""
+        settings = {"max_seconds": self._settings["max_seconds"]}
+        return Exportable(_Graph(self), example_sounds(), SOUND_AXES, "sounds", settings)
 
     def embed(self, patches: Tensor) -> Tensor:
         """Patches [patches, 1, 96, 64] to embeddings [patches, 1024]."""
@@ -147,6 +163,33 @@ class YamnetEncoder(Encoder):
     def costs(self, values: Sequence[Any]) -> list[int]:
         """Equal costs: patches are computed without padding, whatever the lengths in a batch."""
         return [1] * len(values)
+
+
+class _Graph(nn.Module):
+    """The encoder from samples [batch, samples] and lengths [batch] on, for export."""
+
+    def __init__(self, encoder: YamnetEncoder) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.spread = bool(encoder.settings["spread"])
+        self.fourier = Fourier(encoder.window, hop=HOP, fft=FFT)
+
+    def forward(self, samples: Tensor, lengths: Tensor) -> Tensor:
+        samples = F.pad(samples, (0, SHORTEST))  # whole patches to the end of the longest sound
+        magnitudes = self.fourier(samples).sqrt()  # [batch, bins, frames]
+        logmel = (self.encoder.mel @ magnitudes + LOG_OFFSET).log().transpose(1, 2)
+        starts = torch.arange((logmel.shape[1] - PATCH) // PATCH_HOP + 1, device=logmel.device) * PATCH_HOP
+        windows = logmel[:, starts[:, None] + torch.arange(PATCH, device=logmel.device)]  # [batch, patches, 96, 64]
+        kept = self.encoder.kept(windows, _patch_counts(lengths))
+        sound, place = kept.nonzero().unbind(1)
+        vectors = self.encoder.embed(windows[sound, place].unsqueeze(1))  # [kept, 1024]
+        belongs = (sound == torch.arange(len(lengths), device=sound.device)[:, None]).to(vectors.dtype)
+        share = belongs / belongs.sum(dim=1, keepdim=True)  # [batch, kept]
+        mean = share @ vectors
+        if not self.spread:
+            return mean
+        variance = share @ (vectors - mean[sound]).square()
+        return torch.cat([mean, (variance + 1e-8).sqrt()], dim=1)
 
 
 class _Plain(nn.Module):
@@ -173,6 +216,11 @@ class _Separable(nn.Module):
         maps = F.relu(self.depthwise(_same(maps, self.depthwise.stride[0])))
         activated: Tensor = F.relu(self.pointwise(maps))
         return activated
+
+
+def _patch_counts(lengths: Tensor) -> Tensor:
+    """How many patches sounds of these lengths have: int64 [batch], at least one; the last may be partial."""
+    return (-torch.div(SHORTEST - lengths, PATCH_HOP * HOP, rounding_mode="floor") + 1).clamp_min(1)
 
 
 def _same(maps: Tensor, stride: int) -> Tensor:
