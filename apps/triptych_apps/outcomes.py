@@ -32,7 +32,12 @@ class RunOutcome(Outcome):
         description="Metrics of the splits `validation` and `test`, and counts of the data."
     )
     chosen: str = Field(description="The name of the variant in the ledger that the bundle answers with.")
-    ledger: dict[str, Any] = Field(description="Quality and cost of every variant, and of the classical rival.")
+    ledger: dict[str, Any] = Field(
+        description=(
+            "Quality and cost of every variant and of the classical rival; `parent`, `budget`, `nearest_miss` (empty"
+            " where the budget is held), `refused` and `break_even` as docs/economics.md explains them."
+        )
+    )
     seconds: float = Field(description="Wall-clock time of the build.")
     warnings: list[str] = Field(description="Skipped rows, encoders that were replaced, and whatever else to know.")
 

@@ -34,15 +34,20 @@ def print_metrics(metrics: Mapping[str, Any]) -> None:
 
 
 def print_ledger(ledger: Mapping[str, Any]) -> None:
-    """What each variant costs (money: for a million answers), the cheapest rival, and why one was chosen."""
+    """What each variant costs (money: for a million answers), the cheapest rival, and why one was chosen.
+
+    With a parent: how much quality each variant lost against it, and how many times less it costs.
+    """
     variants = [v for v in ledger.get("variants", []) if isinstance(v, Mapping)]
     rival = ledger.get("rival")
-    rows = [_variant_row(v, chosen=v.get("name") == ledger.get("chosen")) for v in variants]
+    parent = next((v for v in variants if v.get("name") == ledger.get("parent")), None) if len(variants) > 1 else None
+    rows = [_variant_row(v, _roles(v, ledger) if len(variants) > 1 else ["chosen"], parent) for v in variants]
     if isinstance(rival, Mapping) and rival.get("name") not in [v.get("name") for v in variants]:
-        rows.append(_variant_row(rival, chosen=False))
+        rows.append(_variant_row(rival, ["rival"], parent))
     used = [i for i in range(len(_COLUMNS)) if any(row[i] not in (None, "") for row in rows)]
     print_table("Cost", [_COLUMNS[i] for i in used], [[row[i] for i in used] for row in rows])
     sentences = [ledger[name] for name in ("why", "verdict") if ledger.get(name)]
+    sentences += [point["sentence"] for point in ledger.get("break_even", [])]
     if sentences:
         print_text("\n".join(sentences) + "\n", indent=2)
 
@@ -85,22 +90,56 @@ def print_brief_response(response: Response) -> None:
     print_text(", ".join(notes) + "\n", indent=2, dim=True)
 
 
-_COLUMNS = ("", "quality", "MB", "p50 / p99 ms", "a second", "memory MB", "a million")
+_COLUMNS = ("", "quality", "drop", "MB", "p50 / p95 ms", "a second", "memory MB", "a million", "against the parent")
 
 
-def _variant_row(variant: Mapping[str, Any], *, chosen: bool) -> list[Any]:
+def _roles(variant: Mapping[str, Any], ledger: Mapping[str, Any]) -> list[str]:
+    name = variant.get("name")
+    roles = {
+        "chosen": name == ledger.get("chosen"),
+        "parent": name == ledger.get("parent"),
+        "front": name in ledger.get("front", []),
+        "not offered": name in ledger.get("refused", {}),
+    }
+    return [role for role, holds in roles.items() if holds]
+
+
+def _variant_row(variant: Mapping[str, Any], roles: Sequence[str], parent: Mapping[str, Any] | None) -> list[Any]:
     quality = variant.get("quality") or {}
-    times = [format_value(variant[name]) for name in ("p50_ms", "p99_ms") if variant.get(name) is not None]
+    # ledgers of older bundles have no p95; p99 is never less
+    tail = variant.get("p95_ms") if variant.get("p95_ms") is not None else variant.get("p99_ms")
+    times = [format_value(number) for number in (variant.get("p50_ms"), tail) if number is not None]
     cost = variant.get("cost_per_million")
     return [
-        f"{variant.get('name')}{' (chosen)' if chosen else ''}",
+        f"{variant.get('name')} ({', '.join(roles)})" if roles else variant.get("name"),
         f"{quality.get('metric', '')} {format_value(quality.get('value'))}".strip(),
+        None if parent is None else _drop(quality, parent["quality"]),
         variant.get("size_mb"),
         " / ".join(times) or None,
         variant.get("throughput_per_s"),
         variant.get("resident_mb"),
-        None if cost is None else f"{format_value(float(cost))} {variant.get('currency', '')}".strip(),
+        None if cost is None else f"{_money(float(cost))} {variant.get('currency', '')}".strip(),
+        None if parent is None or cost is None or variant is parent else _ratio(parent["cost_per_million"], cost),
     ]
+
+
+def _drop(quality: Mapping[str, Any], parent: Mapping[str, Any]) -> str:
+    """The quality that is lost, in points; of an error, in percent of the parent's."""
+    from triptych.compression.records import Quality  # late, as everything that `--help` can do without
+
+    lost = round(Quality.model_validate(quality).drop_from(Quality.model_validate(parent)), 2) + 0.0  # -0 is no drop
+    return f"{lost:.2f}{'' if quality.get('higher_is_better', True) else ' %'}"
+
+
+def _ratio(parent: float, cost: float) -> str:
+    from triptych.compression.records import times
+
+    return times(parent, cost).removesuffix(" than").removesuffix(" as")
+
+
+def _money(amount: float) -> str:
+    """Sums of money are as small as one likes, and a table of zeros says nothing."""
+    return f"{amount:.2g}" if 0 < abs(amount) < 0.1 else format_value(amount)
 
 
 def _print_rows(title: str, rows: Sequence[Mapping[str, Any]]) -> None:

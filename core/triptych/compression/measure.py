@@ -7,7 +7,10 @@ while slows all of them, and the spread between rounds says how far a figure can
 from __future__ import annotations
 
 import gc
+import json
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -17,7 +20,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 import psutil
 
-from triptych.errors import DataError
+from triptych.errors import ConfigError, DataError
 
 Answer = Callable[[list[Any]], Any]
 """Requests to their answers, which are complete when the call returns."""
@@ -131,6 +134,69 @@ def load_measured(load: Callable[[], T]) -> Loaded[T]:
     seconds, cpu_seconds = time.perf_counter() - wall, time.process_time() - cpu
     gc.collect()
     return Loaded(value, seconds, cpu_seconds, max(0.0, resident_mb() - before))
+
+
+@dataclass(frozen=True, slots=True)
+class FreshProcess:
+    """What a process took that did one thing only; `value` is what the function returned, where JSON can hold it.
+
+    `resident_mb` is the growth of the memory from a bare interpreter on, imported modules included, while what the
+    function returned was alive; `cpu_seconds` is of the whole process, from its first instruction.
+    """
+
+    value: Any
+    seconds: float
+    cpu_seconds: float
+    resident_mb: float
+
+
+# Nothing of ours is imported here: what the target needs is what is measured. Its prints go to standard error.
+_CHILD = """
+import json, os, sys, time
+import psutil
+out = os.fdopen(os.dup(1), "w")
+os.dup2(2, 1)
+module, _, name = sys.argv[1].partition(":")
+process = psutil.Process()
+before, start = process.memory_info().rss, time.perf_counter()
+import importlib
+value = getattr(importlib.import_module(module), name)(*sys.argv[2:])
+found = {
+    "seconds": time.perf_counter() - start,
+    "cpu_seconds": time.process_time(),
+    "resident_mb": max(0, process.memory_info().rss - before) / 1e6,
+}
+try:
+    json.dumps(value)
+except (TypeError, ValueError):
+    value = None
+json.dump(found | {"value": value}, out)
+"""
+
+
+def measure_in_fresh_process(target: str, arguments: Sequence[str] = (), *, timeout_s: float = 300.0) -> FreshProcess:
+    """Call "module:function" with strings in a Python process of its own, and say what that took.
+
+    The function loads what it is told to and answers a request; what it returns is kept until the memory has been
+    read, so it should return what it loaded, or hold it in its module. Raises `ConfigError` for a target that is
+    spelt otherwise, and `DataError` with the last lines of the traceback where the function fails or takes longer
+    than `timeout_s`.
+    """
+    module, colon, name = target.partition(":")
+    if not (module and colon and name.isidentifier()):
+        raise ConfigError(f"{target!r} is no target; write module:function")
+    command = [sys.executable, "-c", _CHILD, target, *arguments]
+    paths = os.pathsep.join(path for path in sys.path if path)  # what is importable here is importable there
+    try:
+        done = subprocess.run(
+            command, capture_output=True, timeout=timeout_s, check=False, env=os.environ | {"PYTHONPATH": paths}
+        )
+    except subprocess.TimeoutExpired as error:
+        raise DataError(f"{target} did not answer within {timeout_s:g} s") from error
+    if done.returncode != 0:
+        last = done.stderr.decode(errors="replace").strip().splitlines()[-3:]
+        raise DataError(f"{target} failed in a process of its own (exit code {done.returncode}): {' '.join(last)}")
+    return FreshProcess(**json.loads(done.stdout))
 
 
 def resident_mb() -> float:

@@ -5,14 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from triptych.compression.ledger import Ledger, Quality, Row, Variant
+from triptych.compression.ledger import Ledger
+from triptych.compression.records import Quality, Row, Variant
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 # Okabe and Ito's colours, which the colour-blind can tell apart
-_FRONT, _OTHER, _CHOSEN, _RIVAL = "#0072B2", "#999999", "#D55E00", "#009E73"
+_FRONT, _OTHER, _CHOSEN, _RIVAL, _PARENT = "#0072B2", "#999999", "#D55E00", "#009E73", "#AA5588"
+_LABELS = 9  # more of them hide what they name
 
 # Where a label may stand, nearest first: its offset from the point in points and its alignment
 _PLACES = [
@@ -27,7 +29,8 @@ _AWAY = 3.0  # square pixels of overlap that one point of distance outweighs
 def plot_ledger(ledger: Ledger, path: str | Path, *, title: str = "") -> Path:
     """Draw quality (with its interval) against cost per million requests into a PNG, and return its path.
 
-    The front drawn is that of the two axes; the ledger's own also counts latency and size.
+    The line drawn is the front of the two axes; the ledger's own also counts latency and size. Names stand beside the
+    chosen variant, its parent, the rival and the front; where that is too many, beside those of the front on the line.
     """
     # only here: matplotlib takes half a second to import; this way of drawing touches no global state
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -42,7 +45,9 @@ def plot_ledger(ledger: Ledger, path: str | Path, *, title: str = "") -> Path:
     if min(costs) > 0 and max(costs) / min(costs) > 5:
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter(FuncFormatter(lambda cost, _: f"{cost:g}"))
-    _draw_front(axes, ledger.variants)
+    front = _staircase(ledger.variants)
+    costs, values = [v.cost_per_million for v in front], [v.quality.value for v in front]
+    axes.plot(costs, values, drawstyle="steps-post", color=_FRONT, linewidth=1.2, alpha=0.5, zorder=1)
     for variant in rows:
         _draw(axes, variant, ledger)
     if ledger.rival is not None:
@@ -63,20 +68,29 @@ def plot_ledger(ledger: Ledger, path: str | Path, *, title: str = "") -> Path:
     return Path(path)
 
 
-def _draw_front(axes: Axes, variants: list[Variant]) -> None:
-    """A staircase through the variants that none is both cheaper and better than."""
+def _staircase(variants: list[Variant]) -> list[Variant]:
+    """The variants that none is both cheaper and better than, cheapest first."""
     front: list[Variant] = []
     for v in sorted(variants, key=lambda v: (v.cost_per_million, -v.quality.merit)):
         if not front or v.quality.merit > front[-1].quality.merit:
             front.append(v)
-    costs, values = [v.cost_per_million for v in front], [v.quality.value for v in front]
-    axes.plot(costs, values, drawstyle="steps-post", color=_FRONT, linewidth=1.2, alpha=0.5, zorder=1)
+    return front
+
+
+def _named(rows: list[Row], ledger: Ledger) -> list[Row]:
+    """The rows that get a label."""
+    named = [v for v in rows if _colour(v, ledger) != _OTHER]
+    if len(named) > _LABELS:
+        stairs = {v.name for v in _staircase(ledger.variants)}
+        named = [v for v in named if v.name in stairs or _colour(v, ledger) != _FRONT]
+    return named
 
 
 def _draw(axes: Axes, variant: Row, ledger: Ledger) -> None:
     quality, cost, colour = variant.quality, _cost(variant), _colour(variant, ledger)
-    axes.vlines(cost, *_interval(quality), color=colour, linewidth=1.4, alpha=0.4, zorder=2)
-    axes.plot(cost, quality.value, zorder=3, **_style(variant, ledger))
+    other = colour == _OTHER
+    axes.vlines(cost, *_interval(quality), color=colour, linewidth=0.8 if other else 1.4, alpha=0.4, zorder=2)
+    axes.plot(cost, quality.value, zorder=2.5 if other else 3, **_style(variant, ledger))
 
 
 def _points(ledger: Ledger) -> list[Row]:
@@ -102,13 +116,15 @@ def _colour(variant: Row, ledger: Ledger) -> str:
         return _RIVAL
     if variant.name == ledger.chosen:
         return _CHOSEN
+    if variant.name == ledger.parent:
+        return _PARENT
     return _FRONT if variant.name in ledger.front else _OTHER
 
 
 def _style(variant: Row, ledger: Ledger) -> dict[str, Any]:
     colour = _colour(variant, ledger)
-    marker = {_RIVAL: "D", _CHOSEN: "*"}.get(colour, "o")
-    size = {_RIVAL: 7, _CHOSEN: 15}.get(colour, 8)
+    marker = {_RIVAL: "D", _CHOSEN: "*", _PARENT: "s"}.get(colour, "o")
+    size = {_RIVAL: 7, _CHOSEN: 15, _OTHER: 5}.get(colour, 8)
     edge = {"markeredgecolor": "white", "markeredgewidth": 0.8}
     return {"marker": marker, "markersize": size, "color": colour, "linestyle": "none", **edge}
 
@@ -116,7 +132,13 @@ def _style(variant: Row, ledger: Ledger) -> dict[str, Any]:
 def _legend(ledger: Ledger) -> tuple[list[Any], list[str]]:
     from matplotlib.lines import Line2D
 
-    names = {_CHOSEN: "chosen", _FRONT: "on the Pareto front", _OTHER: "dominated", _RIVAL: "classical rival"}
+    names = {
+        _CHOSEN: "chosen",
+        _PARENT: "parent",
+        _FRONT: "on the Pareto front",
+        _OTHER: "dominated",
+        _RIVAL: "classical rival",
+    }
     shown: dict[str, Any] = {}
     for variant in _points(ledger):
         shown.setdefault(_colour(variant, ledger), Line2D([], [], **_style(variant, ledger)))
@@ -125,7 +147,7 @@ def _legend(ledger: Ledger) -> tuple[list[Any], list[str]]:
 
 
 def _label(axes: Axes, figure: Figure, rows: list[Row], ledger: Ledger) -> None:
-    """Write each name and size beside its point, where it covers no other label, point or interval."""
+    """Write names and sizes beside their points, where they cover no other label, point or interval."""
     from matplotlib.patheffects import withStroke
     from matplotlib.transforms import Bbox
 
@@ -140,14 +162,14 @@ def _label(axes: Axes, figure: Figure, rows: list[Row], ledger: Ledger) -> None:
         taken.append(Bbox([[low[0] - 4, min(low[1], high[1])], [low[0] + 4, max(low[1], high[1])]]))
         taken.append(Bbox([middle - 12, middle + 12]))
     frame = axes.get_window_extent(renderer)
-    for v in rows:
+    for v in _named(rows, ledger):
         text = axes.annotate(
             "\n".join([v.name, *_details(v)]),
             (_cost(v), v.quality.value),
             xytext=(0, 0),
             textcoords="offset points",
             fontsize=8,
-            color=_colour(v, ledger) if _colour(v, ledger) != _OTHER else "#666666",
+            color=_colour(v, ledger),
             fontweight="bold" if v.name == ledger.chosen else "normal",
             zorder=4,
             arrowprops={"arrowstyle": "-", "linewidth": 0.6, "color": "#999999", "shrinkB": 5, "alpha": 0.7},

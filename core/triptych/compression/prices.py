@@ -1,4 +1,4 @@
-"""What computing costs: seconds of cores and GPUs to money and energy."""
+"""What computing costs: seconds of cores and GPUs to money and energy, and when it pays to compute it oneself."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from triptych.compression.records import Finite, Record, Variant, short
 from triptych.config import read_toml
 from triptych.errors import ConfigError
 
@@ -38,6 +39,7 @@ class Prices(BaseModel):
     electricity_included: bool = True
     cpu_core_watts: Amount
     gpu_watts: Amount
+    apis: dict[str, Amount] = {}  # what others ask for a million requests
 
     @classmethod
     def load(cls, path: str | Path | None = None) -> Self:
@@ -80,3 +82,58 @@ class Prices(BaseModel):
             f"Assumed prices: {self.cpu_core_hour:g} {self.currency} per core-hour and {self.gpu_hour:g}"
             f" {self.currency} per GPU-hour, {power}, machines kept busy; edit prices.toml for your own."
         )
+
+
+class BreakEven(Record):
+    """From how many requests on something pays; None: it never does.
+
+    "api": requests a month from which one core (or GPU) that is kept running costs less than the priced API.
+    "compression": requests after which the saving against the parent has paid for the compression.
+    """
+
+    kind: str
+    against: str  # the API, or the parent
+    requests: Finite | None
+    sentence: str
+
+
+_HOURS_A_MONTH = 730.0
+
+
+def break_even(prices: Prices, variant: Variant, parent: Variant | None = None) -> list[BreakEven]:
+    """Where the variant pays: against every API in the price file, and against the parent it was made from."""
+    found = [_against_api(prices, variant, name, asked) for name, asked in prices.apis.items()]
+    if parent is not None and parent.name != variant.name and variant.compression_cost is not None:
+        found.append(_against_parent(variant, parent, variant.compression_cost))
+    return found
+
+
+def _against_api(prices: Prices, variant: Variant, name: str, asked: float) -> BreakEven:
+    """A machine that waits for requests is paid all the same, so few requests are cheaper at an API."""
+    busy = _HOURS_A_MONTH * 3600
+    on_gpu = variant.device == "cuda"
+    month = prices.cost(0 if on_gpu else busy, busy if on_gpu else 0).amount
+    machine = "GPU" if on_gpu else "core"
+    title = f"{name} ({short(asked)} {prices.currency} per million)"
+    if asked <= variant.cost_per_million:  # even a machine that is never idle is dearer
+        sentence = f"Against {title}, {variant.name} never pays: it costs {short(variant.cost_per_million)} itself."
+        return BreakEven(kind="api", against=name, requests=None, sentence=sentence)
+    requests = month / asked * 1e6
+    sentence = (
+        f"Against {title}, {variant.name} pays from {short(requests)} requests a month on: one {machine} that is kept"
+        f" running costs {short(month)} {prices.currency} a month"
+    )
+    if variant.cost_per_million > 0:
+        sentence += f" and can answer {short(month / variant.cost_per_million * 1e6)}"
+    return BreakEven(kind="api", against=name, requests=requests, sentence=sentence + ".")
+
+
+def _against_parent(variant: Variant, parent: Variant, spent: float) -> BreakEven:
+    saved = parent.cost_per_million - variant.cost_per_million
+    title = f"Compressing {parent.name} to {variant.name} cost {short(spent)} {variant.currency}"
+    if saved <= 0:
+        sentence = f"{title}, which no saving pays back: its requests cost no less."
+        return BreakEven(kind="compression", against=parent.name, requests=None, sentence=sentence)
+    requests = spent / saved * 1e6
+    sentence = f"{title}; it is paid back after {short(requests)} requests, by {short(saved)} saved on each million."
+    return BreakEven(kind="compression", against=parent.name, requests=requests, sentence=sentence)

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from triptych.compression.budget import Budget
 from triptych.compression.ledger import Gain, Ledger, Quality, Row, Variant
 from triptych.compression.plot import plot_ledger
 from triptych.errors import ConfigError
@@ -121,7 +122,7 @@ def test_a_rival_of_which_little_is_known_is_compared_by_quality(tmp_path: Path)
     rival = Row(name="TF-IDF", quality=Quality(metric="accuracy", value=0.91))
     ledger = Ledger.choose(ROWS, tolerance=0.005, rival=rival)
     assert ledger.verdict == "Worth it: accuracy changes by +0.025 [+0.015, +0.035] against TF-IDF."
-    assert "| TF-IDF (rival) | 0.91 |  |  |  |  |  |  |" in ledger.markdown()
+    assert "| TF-IDF | rival | 0.91 |  |  |  |  |  |  |  |" in ledger.markdown()
     assert plot_ledger(ledger, tmp_path / "ledger.png").exists()
 
 
@@ -142,11 +143,12 @@ def test_free_variants_compare_too() -> None:
 
 def test_the_table_shows_every_row() -> None:
     ledger = Ledger.choose(ROWS, tolerance=0.005, rival=variant("TF-IDF", 0.91, 0.002), notes=["Assumed prices."])
+    assert ledger.parent is None
     text = ledger.markdown()
-    assert "| variant | accuracy | USD per million |" in text
-    assert "| **int8** * | 0.935 [0.925, 0.945] | 0.085 |" in text
+    assert "| variant |  | accuracy | USD per million |" in text
+    assert "| **int8** | chosen, front | 0.935 [0.925, 0.945] | 0.085 |" in text
     assert "| thin |" in text
-    assert "| TF-IDF (rival) |" in text
+    assert "| TF-IDF | rival |" in text
     assert ledger.why in text
     assert ledger.verdict in text
     assert "- Assumed prices." in text
@@ -197,14 +199,20 @@ def test_labels_stay_inside_and_clear_of_each_other(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(Figure, "savefig", lambda self, *args, **options: figures.append(self))
     rows = [
         *ROWS,
-        variant("packed", 0.937, 0.2),
-        variant("2 layers", 0.915, 0.021),
-        variant("static-128", 0.914, 0.0011),
+        variant("packed", 0.937, 0.2, size_mb=91),
+        variant("2 layers", 0.917, 0.021, size_mb=14),
+        variant("static-128", 0.914, 0.0010, size_mb=1.4),
+        variant("half", 0.936, 0.15, size_mb=45),
+        *(variant(f"worse-{i}", 0.90 + 0.002 * i, 0.3 * 0.6**i, size_mb=95) for i in range(6)),
     ]
-    plot_ledger(Ledger.choose(rows, tolerance=0.005, rival=variant("TF-IDF", 0.91, 0.002)), tmp_path / "x.png")
+    budget = Budget(max_drop=0.5)
+    ledger = Ledger.choose(rows, budget=budget, parent="fp32", rival=variant("TF-IDF", 0.91, 0.002))
+    plot_ledger(ledger, tmp_path / "x.png")
     axes = figures[0].axes[0]
     boxes = [Text.get_window_extent(t) for t in axes.texts if isinstance(t, Annotation)]
     frame = figures[0].bbox
-    assert len(boxes) == 8
+    names = {t.get_text().split("\n")[0] for t in axes.texts if isinstance(t, Annotation)}
+    assert names == {"TF-IDF", "fp32", *ledger.front}  # nothing that is dominated
+    assert len(names) >= 6
     assert all(frame.x0 <= b.x0 and b.x1 <= frame.x1 and frame.y0 <= b.y0 and b.y1 <= frame.y1 for b in boxes)
     assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
