@@ -35,7 +35,7 @@ from triptych.encoders.base import Encoder
 from triptych.errors import ConfigError, DataError
 from triptych.evaluation.calibration import fit_temperatures
 from triptych.evaluation.judge import judge
-from triptych.evaluation.scope import ScopeDetector, Seen, evidence_of
+from triptych.evaluation.scope import ScopeDetector, evidence_of
 from triptych.evaluation.subsets import subset_table
 from triptych.host import Host, default_host
 from triptych.indexing import write_documents, write_examples
@@ -44,7 +44,7 @@ from triptych.models.multimodal import Features
 from triptych.predictor import Predictor
 from triptych.pricing import build_ledger
 from triptych.report import write_report
-from triptych.runtime.session import MODEL, SCOPE, TorchSession
+from triptych.runtime.torch_session import MODEL, SCOPE, TorchSession, encoded_of
 from triptych.tuning.base import Progress, TuningContext, TuningReport
 from triptych.tuning.cache import FeatureCache
 from triptych.types import Modality, Sample, Task
@@ -123,7 +123,7 @@ def run(
 def evaluate(predictor: Predictor, path: str) -> tuple[dict[str, Any], Dataset]:
     """Metrics of a loaded bundle on a labelled file, read with the columns the bundle was trained with."""
     config = Config.model_validate(predictor.bundle.manifest.config)
-    kind = TARGET_KIND[predictor.session.model.head.kind]
+    kind = TARGET_KIND[predictor.session.kind]
     # the file is evaluated whole: what served to split the training data need not be in it
     columns = config.data.columns.model_copy(update={"group": None, "time": None, "split": None})
     dataset = load_dataset(config.data.model_copy(update={"columns": columns}), path, kind=kind)
@@ -302,7 +302,7 @@ class _Build:
             targets = self.model.head.encode([s.target for s in validation])
             fit_temperatures(self.model, self.features["validation"], targets)
         session = TorchSession(self.model, None, self.plan)
-        self.train_embeddings = session.embed(self.features["train"])
+        self.train_embeddings = session.fuse(encoded_of(self.features["train"])).embedding
         self.outside_features = self._outside_features()
         if self.task.kind == "classification":
             self.scope = self._fit_scope(session)
@@ -316,20 +316,16 @@ class _Build:
         }
 
     def _fit_scope(self, session: TorchSession) -> ScopeDetector:
-        def seen(features: Features) -> Seen:
-            embeddings, probabilities = session.embed(features), session.probabilities(features)
-            return Seen(torch.from_numpy(embeddings), torch.from_numpy(probabilities), evidence_of(features))
-
         detector = ScopeDetector.fit(
-            torch.from_numpy(self.train_embeddings),
+            self.train_embeddings,
             self.model.head.encode([s.target for s in self.inside["train"]]),
             neighbours=self.config.retrieval.neighbours,
             evidence=evidence_of(self.features["train"]),
         )
         outside = self.outside_features["validation"]
         detector.set_threshold(
-            inside=seen(self.features["validation"]),
-            outside=seen(outside) if len(outside) else None,
+            inside=session.seen(encoded_of(self.features["validation"])),
+            outside=session.seen(encoded_of(outside)) if len(outside) else None,
             groups=[s.metadata.get("group") for s in self.outside["train"] + self.outside["validation"]],
             rate=getattr(self.settings, "false_accept_rate", 0.05),
         )
@@ -338,7 +334,7 @@ class _Build:
     def evaluate(self) -> None:
         """Read the test split, once."""
         self.progress(Progress("evaluate", 0, 1, "reading the test split"))
-        self.session = TorchSession(self.model, self.scope, self.plan)
+        self.session = TorchSession(self.model, self.scope, self.plan, variant=self.config.training.strategy)
         for name in ("validation", "test"):
             # the detector remembers those of the validation split
             outside = self.outside_features["test"] if self.scope is not None and name == "test" else None
@@ -373,10 +369,11 @@ class _Build:
             self.config.training.strategy,
             self.metrics["test"],
             (self.inside["train"], self.inside["test"]),
-            self.features["test"],
+            encoded_of(self.features["test"]),
             size_mb=size_mb(directory / MODEL),
             prices=self.prices,
             training_cpu_seconds=self.report.cpu_seconds,
+            on_gpu=self.plan.device.type != "cpu",
         )
         self.progress(Progress("measure", 1, 1, "done"))
 
@@ -390,7 +387,8 @@ class _Build:
         if self.scope is not None:
             (directory / SCOPE).mkdir()
             self.scope.save(directory / SCOPE)
-        write_examples(directory, self.inside["train"], self.train_embeddings, self.config.retrieval)
+        encoded = encoded_of(self.features["train"])
+        write_examples(directory, self.inside["train"], self.session, self.config.retrieval, encoded=encoded)
         if self.documents:
             write_documents(directory, self.documents, self.session, self.config.retrieval)
 

@@ -8,23 +8,25 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from pydantic import ValidationError
 
 from triptych.bundle import Bundle, open_bundle, resolve_bundle, triptych_home
 from triptych.config import check_section
-from triptych.device import choose_device
 from triptych.errors import BundleError, DataError
-from triptych.evaluation.judge import judge
+from triptych.evaluation.judge import judge_outputs
+from triptych.evaluation.scope import Seen
 from triptych.host import Host, default_host
 from triptych.indexing import DOCUMENTS, EXAMPLES, FUSED
-from triptych.models.multimodal import Features
 from triptych.retrieval.index import Hit, VectorIndex
-from triptych.runtime.session import TorchSession
+from triptych.runtime.base import Outcome, Session
+from triptych.runtime.open import open_session
+from triptych.runtime.space import Space
 from triptych.types import Modality, Prediction, Sample
 from triptych.vertical import Request, Response, Vertical
 
@@ -46,7 +48,7 @@ def load(
             f"{bundle.path} was built for version {bundle.manifest.vertical_version} of {vertical.name!r}, and version "
             f"{vertical.version} is installed; build it again with: triptych run {vertical.name}"
         )
-    session = TorchSession.load(bundle.path, host, choose_device(device))
+    session = open_session(bundle.path, str(bundle.manifest.ledger.get("chosen", "")), host, device)
     return Predictor(
         bundle, vertical, session, host, Path(state) if state else triptych_home() / "state" / vertical.name
     )
@@ -55,16 +57,14 @@ def load(
 class Predictor:
     """Answers requests, one or many at a time, from any number of threads."""
 
-    def __init__(
-        self, bundle: Bundle, vertical: Vertical[Any, Any], session: TorchSession, host: Host, state: Path
-    ) -> None:
+    def __init__(self, bundle: Bundle, vertical: Vertical[Any, Any], session: Session, host: Host, state: Path) -> None:
         self.bundle = bundle
         self.vertical = vertical
         self.session = session
         self.host = host
         self.state = state
         self.settings = check_section(vertical.settings_type, bundle.manifest.config["vertical"], "vertical.")
-        self._indexes: dict[str, VectorIndex] = {}
+        self._indexes: dict[Path, VectorIndex] = {}
         self._lock = threading.Lock()
 
     def answer(self, request: Request | None = None, **fields: Any) -> Response:
@@ -88,17 +88,15 @@ class Predictor:
         started = time.perf_counter()
         requests = [self.host.before_answer(self.vertical.name, request) for request in requests]
         samples = [self._sample(i, request) for i, request in enumerate(requests)]
-        features = self.session.features(samples)
-        predictions = self.session.predict(features)
+        outcomes = self.session.run([sample.only(self.session.modalities) for sample in samples])
         responses = []
-        for row, (request, sample, prediction) in enumerate(zip(requests, samples, predictions, strict=True)):
-            context = AnswerContext(self, sample, prediction, features, row)
-            response = self.vertical.answer(request, prediction, context)
+        for request, sample, outcome in zip(requests, samples, outcomes, strict=True):
+            response = self.vertical.answer(request, outcome.prediction, AnswerContext(self, sample, outcome))
             elapsed = 1000 * (time.perf_counter() - started) / len(requests)
             response = response.model_copy(
                 update={
-                    "attribution": prediction.attribution,
-                    "variant": self.bundle.manifest.ledger["chosen"],
+                    "attribution": outcome.prediction.attribution,
+                    "variant": outcome.variant,
                     "milliseconds": round(elapsed, 2),
                 }
             )
@@ -107,7 +105,7 @@ class Predictor:
 
     def predict(self, samples: Sequence[Sample]) -> list[Prediction]:
         """What the model says of samples, without the vertical's rules."""
-        return self.session.predict(self.session.features(self._enriched(samples)))
+        return [outcome.prediction for outcome in self.session.run(self._enriched(samples))]
 
     def evaluate(self, samples: Sequence[Sample]) -> dict[str, Any]:
         """Metrics on labelled samples. Raises `DataError` for a label that the model does not know."""
@@ -116,20 +114,46 @@ class Predictor:
         unknown = [s for s in samples if s.target == outside]
         if not known:
             raise DataError("there is nothing to evaluate: no sample has a label that the model could predict")
-        return judge(
-            self.session.model,
-            self.session.features(self._enriched(known)),
-            [s.target for s in known],
-            scope=self.session.scope,
-            out_of_scope=self.session.features(self._enriched(unknown)) if unknown else None,
-        )
+        targets = [s.target for s in known]
+        session, known, unknown = self.session, self._enriched(known), self._enriched(unknown)
+        if isinstance(session, Space):
+            return judge_outputs(
+                session.kind,
+                session.labels,
+                session.seen(session.encode(known)),
+                targets,
+                scope=session.scope,
+                outside=session.seen(session.encode(unknown)) if unknown else None,
+            )
+        return self._judge_outcomes(session.run(known), targets, session.run(unknown))
 
-    def index(self, name: str) -> VectorIndex | None:
-        """An index of the bundle, opened at its first use; None where the bundle has no such index."""
+    def _judge_outcomes(self, known: list[Outcome], targets: list[Any], unknown: list[Outcome]) -> dict[str, Any]:
+        """The same for a cascade, whose stages have scores of their own that cannot be compared."""
+        labels = self.session.labels
+        rows = [[outcome.prediction.probabilities[label] for label in labels] for outcome in known]
+        metrics = judge_outputs(self.session.kind, labels, Seen(None, np.array(rows)), targets)
+        metrics["answered_by"] = dict(Counter(outcome.variant for outcome in known))
+        if unknown:
+            accepted = float(np.mean([outcome.prediction.in_scope for outcome in unknown]))
+            metrics["out_of_scope"] = {
+                "recall_at_rate": 1 - accepted,
+                "false_accept_rate": accepted,
+                "in_scope_rejected": float(np.mean([not outcome.prediction.in_scope for outcome in known])),
+                "in_scope": len(known),
+                "out_of_scope": len(unknown),
+            }
+        return metrics
+
+    def index(self, name: str, home: Path | None = None) -> VectorIndex | None:
+        """An index in the space of a variant (`Outcome.home`; without it, the torch model's), opened at its first use.
+
+        None where there is no such index.
+        """
+        path = (home or self.bundle.path) / name
         with self._lock:
-            if name not in self._indexes and (self.bundle.path / name).is_dir():
-                self._indexes[name] = VectorIndex.load(self.bundle.path / name)
-            return self._indexes.get(name)
+            if path not in self._indexes and path.is_dir():
+                self._indexes[path] = VectorIndex.load(path)
+            return self._indexes.get(path)
 
     def _enriched(self, samples: Sequence[Sample]) -> list[Sample]:
         return [self.vertical.enrich(sample, self.settings).only(self.session.modalities) for sample in samples]
@@ -150,16 +174,12 @@ class Predictor:
 class AnswerContext:
     """What `Vertical.answer` may use beside the prediction: settings, retrieval, durable state."""
 
-    def __init__(
-        self, predictor: Predictor, sample: Sample, prediction: Prediction, features: Features, row: int
-    ) -> None:
+    def __init__(self, predictor: Predictor, sample: Sample, outcome: Outcome) -> None:
         self.settings = predictor.settings
         self.state = predictor.state
         self.sample = sample
         self._predictor = predictor
-        self._prediction = prediction
-        self._features = features
-        self._row = row
+        self._outcome = outcome
 
     @property
     def text(self) -> str | None:
@@ -169,25 +189,25 @@ class AnswerContext:
     @property
     def space(self) -> Modality | str:
         """Where `search` compares: "text", "image" or "audio" (that encoder's vectors), or "fused"."""
-        for modality in self.sample.only(self._predictor.session.modalities).modalities:
-            if (self._predictor.bundle.path / f"{DOCUMENTS}-{modality}").is_dir():
+        for modality in self._outcome.vectors:
+            if (self._outcome.home / f"{DOCUMENTS}-{modality}").is_dir():
                 return modality
         return FUSED
 
     def search(self, k: int = 5, *, where: Mapping[str, Any] | None = None) -> list[Hit]:
         """The documents nearest to the request, best first; scores are cosines in the space of `space`."""
         space = self.space
-        index = self._predictor.index(f"{DOCUMENTS}-{space}")
-        if index is None:
-            return []
-        vector: Any = self._prediction.embedding
-        if space != FUSED:
-            vector = self._features.vectors[space][self._row].numpy()  # type: ignore[index]
-        return index.search(np.asarray(vector, dtype=np.float32)[None], k, where=where)[0]
+        vector = (
+            self._outcome.prediction.embedding if space == FUSED else self._outcome.vectors[cast("Modality", space)]
+        )
+        return self._nearest(f"{DOCUMENTS}-{space}", vector, k, where)
 
     def examples(self, k: int = 5, *, where: Mapping[str, Any] | None = None) -> list[Hit]:
         """The training examples nearest to the request in the fused space, best first."""
-        index = self._predictor.index(EXAMPLES)
+        return self._nearest(EXAMPLES, self._outcome.prediction.embedding, k, where)
+
+    def _nearest(self, name: str, vector: Any, k: int, where: Mapping[str, Any] | None) -> list[Hit]:
+        index = self._predictor.index(name, self._outcome.home)
         if index is None:
             return []
-        return index.search(np.asarray(self._prediction.embedding, dtype=np.float32)[None], k, where=where)[0]
+        return index.search(np.asarray(vector, dtype=np.float32)[None], k, where=where)[0]

@@ -1,0 +1,91 @@
+"""What every session of one model does alike, whatever computes its vectors: from encodings to outcomes."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from triptych.errors import DataError
+from triptych.evaluation.scope import ScopeDetector, Seen, evidence_of
+from triptych.runtime.base import Array, Encoded, Fused, Outcome
+from triptych.types import Modality, Prediction, Sample
+
+
+class Space(ABC):
+    """A `SpaceSession` that lacks only `encode`, `fuse` and `probabilities`.
+
+    `names` are those of a regression's numbers; `scope` judges what is within the training data, where there is one.
+    """
+
+    def __init__(
+        self,
+        *,
+        variant: str,
+        home: Path,
+        modalities: tuple[Modality, ...],
+        kind: str,
+        labels: tuple[str, ...] = (),
+        names: tuple[str, ...] = (),
+        scope: ScopeDetector | None = None,
+    ) -> None:
+        self.variant, self.home = variant, home
+        self.modalities, self.kind, self.labels, self.names = modalities, kind, labels, names
+        self.scope = scope
+
+    @abstractmethod
+    def encode(self, samples: Sequence[Sample]) -> Encoded:
+        """The encoders' vectors. Raises `DataError` for a sample with nothing that the model can encode."""
+
+    @abstractmethod
+    def fuse(self, encoded: Encoded) -> Fused:
+        """Encoders' vectors to logits, embedding and attribution."""
+
+    @abstractmethod
+    def probabilities(self, logits: Array, mask: Array) -> Array:
+        """Calibrated probabilities (or values) float32 [samples, outputs]."""
+
+    def run(self, samples: Sequence[Sample]) -> list[Outcome]:
+        """One outcome for each sample. Raises `DataError` for one with nothing that the model can encode."""
+        if not samples:
+            return []
+        return self.outcomes(self.encode(samples))
+
+    def outcomes(self, encoded: Encoded) -> list[Outcome]:
+        """What the model says of samples that were encoded before."""
+        fused = self.fuse(encoded)
+        outputs = self.probabilities(fused.logits, encoded.mask)
+        scores, threshold = np.ones(len(encoded)), 0.0
+        if self.scope is not None:
+            scores = self.scope.score(fused.embedding, outputs, evidence_of(encoded))
+            threshold = self.scope.threshold
+        found = []
+        for row, score in enumerate(scores.tolist()):
+            order = np.argsort(-outputs[row], kind="stable").tolist() if self.labels else []
+            prediction = Prediction(
+                probabilities={self.labels[i]: float(outputs[row, i]) for i in order},
+                scope_score=score,
+                in_scope=score >= threshold,
+                embedding=fused.embedding[row],
+                attribution={m: float(w) for m, w in zip(self.modalities, fused.weights[row], strict=True) if w > 0},
+                values=dict(zip(self.names, outputs[row].tolist(), strict=True)) if self.names else {},
+            )
+            vectors = {m: encoded.vectors[m][row] for i, m in enumerate(self.modalities) if encoded.mask[row, i]}
+            found.append(Outcome(prediction, vectors, self.variant, self.home))
+        return found
+
+    def seen(self, encoded: Encoded) -> Seen:
+        """What detectors are fitted on and verdicts are made of."""
+        fused = self.fuse(encoded)
+        return Seen(fused.embedding, self.probabilities(fused.logits, encoded.mask), evidence_of(encoded))
+
+
+def presence(samples: Sequence[Sample], modalities: Sequence[Modality]) -> Array:
+    """Bool [samples, modalities]. Raises `DataError` for a sample with none of the modalities."""
+    mask = np.array([[s.value(m) is not None for m in modalities] for s in samples], dtype=bool)
+    mask = mask.reshape(len(samples), len(modalities))
+    for row in np.flatnonzero(~mask.any(axis=1)).tolist():
+        raise DataError(f"sample {samples[row].id!r} has none of: {', '.join(modalities)}")
+    return mask
