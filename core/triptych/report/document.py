@@ -139,9 +139,9 @@ def _cost(ledger: Ledger, picture: str | None) -> list[Block]:
     blocks: list[Block] = [ledger.why, *([ledger.verdict] if ledger.verdict else []), main_table(ledger), FRONT]
     if picture is not None:
         metric = ledger.variants[0].quality.metric
-        described = (
-            f"{metric} against cost per million requests of {len(ledger.variants)} variants; chosen: {ledger.chosen}"
-        )
+        count = len(ledger.variants)
+        of = "one variant" if count == 1 else f"{count} variants"
+        described = f"{metric} against cost per million requests of {of}; chosen: {ledger.chosen}"
         blocks.append(Picture(picture, described))
     measured = measurement_table(ledger)
     remarks = ledger.remarks()
