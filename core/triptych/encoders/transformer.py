@@ -23,6 +23,7 @@ from triptych.encoders.checkpoint import find_checkpoint, read_json
 from triptych.encoders.hashing import as_text
 from triptych.encoders.lexical import LexicalTable
 from triptych.encoders.options import refuse_unknown
+from triptych.encoders.slim import keep_heads, make_thin
 from triptych.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -41,7 +42,9 @@ class TransformerTextEncoder(Encoder):
 
     `settings` has `model`, `pooling`, `normalize`, `max_length` (tokens), `pad` (token id), `dense` (a list of
     `{"in", "out", "bias", "activation"}`, the projections some sentence models end with) and `lexical`: None, or how
-    many outputs of a linear model on n-grams follow the vector (zero until a strategy has learnt it).
+    many outputs of a linear model on n-grams follow the vector (zero until a strategy has learnt it). A compressed
+    encoder may also have `heads`, those left in each layer, and `thin`, the share of the multiplications that pairs of
+    thin matrices make (see `triptych.encoders.slim`).
     """
 
     modality = "text"
@@ -54,9 +57,8 @@ class TransformerTextEncoder(Encoder):
         self._backbone = backbone
         if isinstance(getattr(backbone, "pooler", None), nn.Module):
             backbone.register_module("pooler", None)  # its output is not read: no weights to save, no work to do
-        self.tokenizer = tokenizer
-        tokenizer.no_padding()
-        tokenizer.enable_truncation(settings["max_length"])
+        self._make_slim()
+        self.set_tokenizer(tokenizer)
         self.dense = nn.ModuleList(
             nn.Sequential(nn.Linear(d["in"], d["out"], bias=d["bias"]), ACTIVATIONS[d["activation"]]())
             for d in settings["dense"]
@@ -160,6 +162,16 @@ class TransformerTextEncoder(Encoder):
         self.lexical = table
         self._settings = {**self._settings, "lexical": table.outputs if table else 0}
 
+    def set_tokenizer(self, tokenizer: Tokenizer) -> None:
+        """Read texts with another tokenizer; the embeddings must be those of its tokens."""
+        self.tokenizer = tokenizer
+        tokenizer.no_padding()
+        tokenizer.enable_truncation(self._settings["max_length"])
+
+    def amend(self, **changes: Any) -> None:
+        """Change settings; whoever does it has changed modules and weights to match."""
+        self._settings = {**self._settings, **changes}
+
     @property
     def backbone(self) -> nn.Module:
         """The transformer."""
@@ -210,6 +222,14 @@ class TransformerTextEncoder(Encoder):
         """Put other layers in the place of these."""
         self._backbone.encoder.layer = stack  # type: ignore[union-attr]
         self.model_config.num_hidden_layers = len(stack)
+
+    def _make_slim(self) -> None:
+        """The shapes that settings ask for and the model's own config cannot."""
+        for layer in self.stack if "heads" in self._settings or "thin" in self._settings else ():
+            if "heads" in self._settings:
+                keep_heads(layer, range(self._settings["heads"]))
+            if "thin" in self._settings:
+                make_thin(layer, self._settings["thin"])
 
     def lower(self, batch: Batch) -> Batch:
         """What `prepare` returned to `hidden` [batch, tokens, hidden] above the frozen layers; `forward` takes both."""

@@ -171,11 +171,12 @@ def test_other_heads_are_distilled(head: torch.nn.Module, targets: torch.Tensor,
     student = copy.deepcopy(teacher)
     torch.manual_seed(4)
     torch.nn.init.normal_(student.head.linear.weight)
+    wanted = teacher.fuse(own[1]).logits
+    before = answer_loss(head.kind, student.fuse(own[1]).logits, wanted)
 
     distil(student, context, epochs=30, head_learning_rate=3e-2, truth=0.0)
 
-    wanted = teacher.fuse(own[1]).logits
-    assert answer_loss(teacher.head.kind, student.fuse(own[1]).logits, wanted) < 0.1
+    assert answer_loss(head.kind, student.fuse(own[1]).logits, wanted) < 0.5 * before
 
 
 def test_equal_answers_and_vectors_cost_nothing() -> None:
