@@ -59,9 +59,9 @@ def variant_row(
         throughput_per_s=round(speed.throughput_per_s, 1),
         throughput_low=round(speed.throughput_rounds.low, 1),
         throughput_high=round(speed.throughput_rounds.high, 1),
-        cpu_ms=round(speed.batch_cpu_ms, 5),
+        cpu_ms=_digits(speed.batch_cpu_ms),
         device="cuda" if on_gpu else "cpu",
-        cost_per_million=round(cost.amount, 6),
+        cost_per_million=_digits(cost.amount),
         currency=cost.currency,
         resident_mb=round(speed.resident_mb if resident_mb is None else resident_mb, 1),
         training_cost=_money(training_cpu_seconds, prices),
@@ -79,4 +79,9 @@ def step_record(step: StepLog) -> dict[str, Any]:
 
 
 def _money(cpu_seconds: float | None, prices: Prices) -> float | None:
-    return None if cpu_seconds is None else round(prices.cost(cpu_seconds).amount, 6)
+    return None if cpu_seconds is None else _digits(prices.cost(cpu_seconds).amount)
+
+
+def _digits(number: float) -> float:
+    """Four digits: decimals would make the cheapest cost nothing."""
+    return float(f"{number:.4g}")

@@ -11,9 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from triptych.compression.base import StepLog
 from triptych.compression.budget import Budget
-from triptych.compression.ledger import Gain, Ledger, Quality, Row, Variant
+from triptych.compression.ledger import Contract, Gain, Ledger, Quality, Row, Variant
+from triptych.compression.measure import measure
 from triptych.compression.plot import plot_ledger
+from triptych.compression.prices import Prices
+from triptych.compression.row import variant_row
 from triptych.errors import ConfigError
 
 
@@ -216,3 +220,101 @@ def test_labels_stay_inside_and_clear_of_each_other(tmp_path: Path, monkeypatch:
     assert len(names) >= 6
     assert all(frame.x0 <= b.x0 and b.x1 <= frame.x1 and frame.y0 <= b.y0 and b.y1 <= frame.y1 for b in boxes)
     assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
+
+
+# What was added to a ledger later
+
+
+STEP = {
+    "name": "int8",
+    "before": 0.937,
+    "converted": 0.931,
+    "recovered": 0.935,
+    "seconds": 3.0,
+    "cpu_seconds": 5.0,
+    "notes": ["128 samples | calibrated"],
+}
+
+
+def test_a_ledger_of_an_older_release_is_read() -> None:
+    old = {
+        "variants": [
+            {
+                "name": "frozen",
+                "quality": {"metric": "accuracy", "value": 0.9, "low": 0.8, "high": 0.95, "higher_is_better": True},
+                "size_mb": 90.0,
+                "p50_ms": 12.0,
+                "p99_ms": 14.0,
+                "throughput_per_s": 100.0,
+                "cost_per_million": 0.1,
+                "currency": "USD",
+                "resident_mb": 400.0,
+                "training_cost": 0.001,
+                "notes": [],
+            }
+        ],
+        "chosen": "frozen",
+        "why": "frozen is the only variant.",
+        "tolerance": 0.0,
+        "rival": None,
+        "gain": None,
+        "worth_it": None,
+        "verdict": "",
+        "front": ["frozen"],
+        "notes": ["Assumed prices."],
+    }
+    ledger = Ledger.model_validate(old)
+    assert ledger.variants[0].p95_ms is None
+    assert "| **frozen** | chosen, front | 0.9 [0.8, 0.95] | 0.1 | 12 |  | 14 |" in ledger.markdown()
+
+
+def test_the_steps_and_the_contract_have_tables_of_their_own() -> None:
+    contract = Contract(ece=0.021, scope_auroc=0.97, worst_group="language: zh", worst_group_quality=0.88)
+    int8 = ROWS[1].model_copy(update={"contract": contract, "steps": [STEP], "p50_low": 4.5, "p50_high": 4.9})
+    text = Ledger.choose([ROWS[0], int8], budget=Budget(max_drop=0.5), parent="fp32").markdown()
+    assert "| int8 | int8 | 0.937 | 0.931 | 0.935 | 3 | 5 | 128 samples \\| calibrated |" in text
+    assert "| int8 | 0.021 | 0.97 | language: zh | 0.88 |" in text
+    assert "| int8 | 4.5 to 4.9 | cpu |" in text
+    assert "retrieval agreement" not in text  # nobody measured it
+    assert "| fp32 | parent, front | 0.937 [0.927, 0.947] | 0 |" in text
+    assert "**Contract**" not in Ledger.choose(ROWS).markdown()
+
+
+def test_the_drop_of_an_error_is_in_percent() -> None:
+    rows = [
+        variant("full", 0.50, 2.0, metric="mse", higher_is_better=False),
+        variant("small", 0.51, 1.0, metric="mse", higher_is_better=False, p50_ms=1.0),
+    ]
+    ledger = Ledger.choose(rows, budget=Budget(max_drop=3), parent="full")
+    assert ledger.chosen == "small"
+    assert "a drop of at most 3 %" in ledger.why
+    assert "2 percent worse than that of full" in ledger.why
+    assert "| drop, % |" in ledger.markdown()
+
+
+def test_a_row_is_made_of_what_was_measured() -> None:
+    speed = measure(lambda requests: sum(range(2000)), range(8), rounds=2, single_requests=4)
+    metrics = {"accuracy": 0.9, "low": 0.85, "high": 0.95}
+    step = StepLog("int8", 0.937, 0.931, 0.935, 3.0, 5.0, ("128 samples | calibrated",))
+    row = variant_row(
+        "int8",
+        "accuracy",
+        metrics,
+        speed,
+        size_mb=1.5,
+        prices=Prices.load(),
+        training_cpu_seconds=3600,
+        compression_cpu_seconds=1800,
+        resident_mb=33.33,
+        escalation_rate=0.1,
+        contract=Contract(ece=0.02),
+        steps=[step],
+    )
+    assert row.p50_low <= row.p50_ms <= row.p50_high
+    assert row.p50_ms <= row.p95_ms <= row.p99_ms
+    assert row.throughput_low <= row.throughput_per_s <= row.throughput_high
+    assert (row.resident_mb, row.device, row.escalation_rate) == (33.3, "cpu", 0.1)
+    assert row.training_cost == 2 * row.compression_cost == Prices.load().cpu_core_hour
+    assert row.steps == [STEP]
+    assert row.cost_per_million == pytest.approx(row.cpu_ms * 1000 / 3600 * Prices.load().cpu_core_hour, rel=1e-2)
+    assert Variant.model_validate(json.loads(row.model_dump_json())) == row

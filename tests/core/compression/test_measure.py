@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 import time
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from triptych.compression.measure import load_measured, measure, measure_all, resident_mb, size_mb
+from triptych.compression.measure import (
+    load_measured,
+    measure,
+    measure_all,
+    measure_in_fresh_process,
+    resident_mb,
+    size_mb,
+)
 from triptych.compression.prices import Prices
 from triptych.errors import ConfigError, DataError
 
@@ -89,6 +97,74 @@ def test_loading_is_measured() -> None:
     assert resident_mb() > 80
 
 
+def write_target(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = """
+    import sys, time
+    kept = None
+
+    def numbers(count, name):
+        global kept
+        import numpy
+        kept = numpy.ones(int(count), dtype=numpy.float32)
+        print("this is no result")
+        return {"name": name, "mean": float(kept.mean()), "torch": "torch" in sys.modules}
+
+    def array():
+        import numpy
+        return numpy.ones(30_000_000, dtype=numpy.float32)
+
+    def busy():
+        end = time.process_time() + 0.3
+        while time.process_time() < end:
+            pass
+
+    def broken():
+        raise ValueError("no such model")
+
+    def slow():
+        time.sleep(60)
+
+    def leaves():
+        sys.exit(3)
+    """
+    (folder / "fresh_target.py").write_text(textwrap.dedent(text))
+    monkeypatch.syspath_prepend(str(folder))
+
+
+def test_a_process_of_its_own_tells_what_it_took(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_target(tmp_path, monkeypatch)
+    few = measure_in_fresh_process("fresh_target:numbers", ["10", "ä b"])
+    many = measure_in_fresh_process("fresh_target:numbers", ["20000000", "x"])
+    assert few.value == {"name": "ä b", "mean": 1.0, "torch": False}
+    assert many.resident_mb - few.resident_mb == pytest.approx(80, rel=0.2)
+    assert few.resident_mb > 5  # importing numpy is part of it
+    assert measure_in_fresh_process("fresh_target:busy").cpu_seconds >= 0.3
+
+
+def test_what_the_function_returns_is_alive_while_memory_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_target(tmp_path, monkeypatch)
+    found = measure_in_fresh_process("fresh_target:array")
+    assert found.value is None  # JSON cannot hold it
+    assert found.resident_mb > 120
+
+
+def test_a_process_that_fails_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_target(tmp_path, monkeypatch)
+    with pytest.raises(DataError, match="ValueError: no such model"):
+        measure_in_fresh_process("fresh_target:broken")
+    with pytest.raises(DataError, match="No module named"):
+        measure_in_fresh_process("no_such_module_at_all:load")
+    with pytest.raises(DataError, match="exit code 3"):
+        measure_in_fresh_process("fresh_target:leaves")
+    with pytest.raises(DataError, match=r"within 0\.5 s"):
+        measure_in_fresh_process("fresh_target:slow", timeout_s=0.5)
+    for target in ("fresh_target", ":load", "fresh_target:", "fresh_target:a b"):
+        with pytest.raises(ConfigError, match="write module:function"):
+            measure_in_fresh_process(target)
+
+
 def test_sizes_count_every_file(tmp_path: Path) -> None:
     (tmp_path / "sub").mkdir()
     (tmp_path / "a").write_bytes(bytes(1_000_000))
@@ -104,6 +180,7 @@ def test_the_packaged_prices_are_whole_and_say_that_they_are_assumed() -> None:
     prices = Prices.load()
     assert prices.currency == "USD"
     assert prices.describe().startswith("Assumed prices: ")
+    assert prices.apis["hosted_classification"] > 0
 
 
 def test_money_follows_from_seconds(tmp_path: Path) -> None:
