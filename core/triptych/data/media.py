@@ -1,6 +1,6 @@
 """Decoding of pictures and sound, and a digest of any value.
 
-Everything that cannot be decoded raises `DataError` naming the file. Pillow, soundfile, PyAV and SciPy are imported
+Everything that cannot be decoded raises `DataError` naming the file. Pillow, soundfile and PyAV are imported
 when something is decoded, so that this module stays light.
 """
 
@@ -102,12 +102,10 @@ def resample(samples: NDArray[np.float32], rate_hz: int, wanted_hz: int) -> NDAr
     The filter is a Kaiser-windowed sinc (beta 8, 24 zero crossings a side, cutoff at 94 % of the lower Nyquist
     frequency): flat within 0.3 dB to 87 % of it, at least 58 dB down from 104 % on.
     """
-    from scipy.signal import resample_poly
-
     # a ratio of small numbers keeps the filter short; the pitch moves by less than one part in a million
     ratio = Fraction(wanted_hz, rate_hz).limit_denominator(2_000)
     up, down = ratio.numerator, ratio.denominator
-    return np.asarray(resample_poly(samples, up, down, window=_lowpass(max(up, down))), dtype=np.float32)
+    return _polyphase(samples, up, down, _lowpass(max(up, down)) * np.float32(up))
 
 
 def value_digest(value: Any, modality: Modality | None = None) -> str:
@@ -302,9 +300,32 @@ def _require_file(path: Path) -> None:
 @functools.lru_cache(maxsize=32)
 def _lowpass(factor: int) -> NDArray[np.float32]:
     """The filter of `resample`: float32 [48 * factor + 1]."""
-    from scipy.signal import firwin
+    places = np.arange(-24 * factor, 24 * factor + 1)
+    taps = np.sinc(places * 0.94 / factor) * np.kaiser(len(places), 8.0)
+    return np.asarray(taps / taps.sum(), dtype=np.float32)
 
-    return np.asarray(firwin(48 * factor + 1, 0.94 / factor, window=("kaiser", 8.0)), dtype=np.float32)
+
+def _polyphase(samples: NDArray[np.float32], up: int, down: int, taps: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Float32 [frames * up / down, rounded up], filtered by `taps` [2 * reach + 1] at `up` times the rate.
+
+    Only the numbers that are kept are computed, and the zeros between the samples are never multiplied.
+    """
+    reach, frames = len(taps) // 2, -(-len(samples) * up // down)
+    each = -(-len(taps) // up)  # taps that meet a sample, at most
+    phases = np.zeros((up, each), dtype=np.float32)
+    phases.T.flat[: len(taps)] = taps
+    # the newest sample that output n sees is (n * down + reach) // up, through the phase that is left over
+    needed = ((frames - 1) * down + reach) // up + 1
+    padded = np.concatenate(
+        [np.zeros(each - 1, np.float32), samples, np.zeros(max(0, needed - len(samples)), np.float32)]
+    )
+    windows = np.lib.stride_tricks.sliding_window_view(padded, each)
+    found = np.empty(frames, dtype=np.float32)
+    for first in range(min(up, frames)):
+        newest, phase = divmod(first * down + reach, up)
+        rows = len(range(first, frames, up))
+        found[first::up] = windows[newest::down][:rows] @ phases[phase, ::-1]
+    return found
 
 
 def _digest_of_file(path: Path) -> str:

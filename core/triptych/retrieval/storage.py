@@ -1,4 +1,4 @@
-"""An index on disk: FAISS' own file, Parquet for ids and metadata, JSON for the settings. No pickle."""
+"""An index on disk: FAISS' own file, and JSON for ids, metadata and the settings. No pickle."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import faiss
-import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from triptych.errors import DataError
@@ -17,15 +16,15 @@ from triptych.retrieval.columns import Column, Columns
 
 SETTINGS = "index.json"
 VECTORS = "vectors.faiss"
-ROWS = "rows.parquet"
-_FIELD = "metadata."  # prefix of a metadata field's column; the column "id" holds the ids
+ROWS = "rows.json"  # "ids", and for each field its different "values" and the "codes" of the rows that point to them
+FORMAT = 2
 
 
 class Settings(BaseModel):
     """The content of `index.json`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    format: int = 1
+    format: int = FORMAT
     dim: int
     metric: str
     flat_below: int
@@ -34,19 +33,11 @@ class Settings(BaseModel):
 
 def write(directory: Path, settings: Settings, index: Any, ids: list[str], columns: Columns) -> None:
     """Write the three files into `directory`, which is made; each is replaced whole. Raises `OSError`."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     directory.mkdir(parents=True, exist_ok=True)
-    table: dict[str, Any] = {"id": pa.array(ids, pa.large_string())}
-    for name in columns.names:
-        column = columns.column(name)
-        codes = np.array(column.codes, dtype=np.int32)
-        texts = [json.dumps(value, ensure_ascii=False, allow_nan=False) for value in column.values]
-        table[_FIELD + name] = pa.DictionaryArray.from_arrays(
-            pa.array(codes, mask=codes < 0), pa.array(texts, pa.string())
-        )
-    pq.write_table(pa.table(table), _new(directory / ROWS), compression="zstd")
+    found = {name: columns.column(name) for name in columns.names}
+    fields = {name: {"values": column.values, "codes": column.codes.tolist()} for name, column in found.items()}
+    rows = json.dumps({"ids": ids, "fields": fields}, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    _new(directory / ROWS).write_text(rows + "\n", encoding="utf-8", errors="surrogatepass")
     # not faiss.write_index: it does not report a disk that fills with the file's last bytes
     with _new(directory / VECTORS).open("wb") as file:
         faiss.write_index(index, faiss.PyCallbackIOWriter(file.write))
@@ -86,27 +77,26 @@ def _read_settings(path: Path) -> Settings:
         raise DataError("does not exist; is this the directory of an index?", file=path) from error
     except ValidationError as error:
         raise DataError(f"is not the settings of an index: {error}", file=path) from error
-    if settings.format != 1:
-        raise DataError(f"has format {settings.format}, this triptych reads 1: upgrade triptych", file=path)
+    if settings.format != FORMAT:
+        advice = "upgrade triptych" if settings.format > FORMAT else "build the index again"
+        raise DataError(f"has format {settings.format}, this triptych reads {FORMAT}: {advice}", file=path)
     return settings
 
 
 def _read_rows(path: Path) -> tuple[list[str], Columns]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     try:
-        names = pq.read_schema(path).names
-        table = pq.read_table(path, read_dictionary=[name for name in names if name.startswith(_FIELD)])
+        content = json.loads(path.read_text(encoding="utf-8", errors="surrogatepass"))
+        ids: list[str] = content["ids"]
+        columns = {name: _column(field, len(ids)) for name, field in content["fields"].items()}
     except FileNotFoundError as error:
         raise DataError("does not exist; build the index again", file=path) from error
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"is not a whole Parquet file ({error}); build the index again", file=path) from error
-    columns: dict[str, Column] = {}
-    for name in names:
-        if name.startswith(_FIELD):
-            cells = table[name].unify_dictionaries().combine_chunks()
-            codes = cells.indices.fill_null(-1).to_numpy().astype(np.int32)
-            values = [json.loads(text) for text in cells.dictionary.to_pylist()]
-            columns[name.removeprefix(_FIELD)] = Column(array("i", codes.tobytes()), values)
-    return table["id"].to_pylist(), Columns(table.num_rows, columns)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+        raise DataError(f"is not the rows of an index ({error!r}); build the index again", file=path) from error
+    return ids, Columns(len(ids), columns)
+
+
+def _column(field: dict[str, Any], rows: int) -> Column:
+    codes, values = array("i", field["codes"]), field["values"]
+    if len(codes) != rows or (rows and not -1 <= min(codes) <= max(codes) < len(values)):
+        raise ValueError("a field has other rows than the ids")
+    return Column(codes, values)

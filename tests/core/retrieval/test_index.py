@@ -252,7 +252,7 @@ def test_what_is_saved_is_loaded(metric: str, flat_below: int, tmp_path: Path) -
         assert [len(hits) for hits in filtered] == [7] * 60
     loaded.add(["more"], vectors[:1], [{"even": False}])
     assert len(loaded) == 61
-    assert sorted(p.name for p in (tmp_path / "index").iterdir()) == ["index.json", "rows.parquet", "vectors.faiss"]
+    assert sorted(p.name for p in (tmp_path / "index").iterdir()) == ["index.json", "rows.json", "vectors.faiss"]
 
 
 def test_an_empty_index_is_saved_and_loaded(tmp_path: Path) -> None:
@@ -260,7 +260,7 @@ def test_an_empty_index_is_saved_and_loaded(tmp_path: Path) -> None:
     assert VectorIndex.load(tmp_path).search([[1, 2, 3]], 2) == [[]]
 
 
-@pytest.mark.parametrize("name", ["index.json", "rows.parquet", "vectors.faiss"])
+@pytest.mark.parametrize("name", ["index.json", "rows.json", "vectors.faiss"])
 @pytest.mark.parametrize("damage", ["missing", "truncated"])
 def test_a_damaged_index_names_the_file(name: str, damage: str, tmp_path: Path) -> None:
     filled()[0].save(tmp_path)
@@ -272,7 +272,7 @@ def test_a_damaged_index_names_the_file(name: str, damage: str, tmp_path: Path) 
         VectorIndex.load(tmp_path)
 
 
-@pytest.mark.parametrize(("key", "value", "message"), [("rows", 41, "build the index again"), ("format", 2, "upgrade")])
+@pytest.mark.parametrize(("key", "value", "message"), [("rows", 41, "build the index again"), ("format", 3, "upgrade")])
 def test_settings_that_do_not_fit_are_refused(key: str, value: int, message: str, tmp_path: Path) -> None:
     filled()[0].save(tmp_path)
     settings = json.loads((tmp_path / "index.json").read_text())
