@@ -127,6 +127,37 @@ def test_the_ledger_shows_the_chosen_variant_and_the_rival(capsys):
     assert "memory" not in out  # a column that nobody has a value for
 
 
+def test_the_ledger_shows_what_compression_saved(capsys):
+    def variant(name, value, cost):
+        quality = {"metric": "accuracy", "value": value, "higher_is_better": True}
+        times = {"p50_ms": 3.0, "p95_ms": 4.5, "p99_ms": 9.0}
+        return {"name": name, "quality": quality, "cost_per_million": cost, "currency": "EUR", **times}
+
+    print_ledger(
+        {
+            "variants": [variant("full", 0.937, 0.26), variant("int8", 0.935, 0.08), variant("static", 0.92, 0.00634)],
+            "chosen": "static",
+            "parent": "full",
+            "front": ["full", "static"],
+            "refused": {"int8": "calibration"},
+            "why": "The cheapest.",
+            "break_even": [{"sentence": "Pays from 10 requests on."}],
+            "rival": {"name": "tf-idf", "quality": {"metric": "accuracy", "value": 0.9}},
+        }
+    )
+    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines() if line.strip()}
+    assert "(parent, front)" in lines["full"]
+    assert "times" not in lines["full"]
+    assert "(not offered)" in lines["int8"]
+    assert "(chosen, front)" in lines["static"]
+    assert "41 times less" in lines["static"]
+    assert "1.70" in lines["static"]
+    assert "0.0063 EUR" in lines["static"]
+    assert "3.00 / 4.50" in lines["static"]
+    assert "(rival)" in lines["tf-idf"]
+    assert "Pays" in lines
+
+
 def test_warnings_are_talk_and_not_endless(capsys):
     render.print_warnings([f"warning number {i}" for i in range(30)])
     captured = capsys.readouterr()
