@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from triptych.encoders.transformer import TransformerTextEncoder
+from triptych.errors import DataError
 from triptych.types import Sample
 
 TEXTS = 512
@@ -37,8 +38,13 @@ class Moments:
 def input_moments(
     encoder: TransformerTextEncoder, modules: Sequence[nn.Module], samples: Sequence[Sample], seed: int
 ) -> list[Moments]:
-    """Of each module, over the tokens of at most `TEXTS` of the samples' texts, without padding."""
+    """Of each module, over the tokens of at most `TEXTS` of the samples' texts, without padding.
+
+    Raises `DataError` where no sample has a text.
+    """
     texts = [s.text for s in samples if s.text is not None]
+    if not texts:
+        raise DataError("no training sample has a text: there is nothing to see how the text encoder is used")
     order = torch.randperm(len(texts), generator=torch.Generator().manual_seed(seed))[:TEXTS].tolist()
     texts = [texts[i] for i in order]
     sums = [torch.zeros(0)] * len(modules)

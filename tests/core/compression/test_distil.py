@@ -7,13 +7,17 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.core.compression.students import context_of, teacher_model
-from tests.core.models.tiny import SIZES, tiny_model, train, views
+from tests.core.compression.students import context_of, piece_encoder, teacher_model
+from tests.core.models.tiny import HOST, SIZES, tiny_model, train, views
+from tests.core.tuning.conftest import LABELS, make_samples
 from triptych.compression.base import CompressionContext, Teacher
 from triptych.compression.distil import answer_loss, distil, vector_loss
+from triptych.compression.layers import Layers
 from triptych.compression.quality import quality
+from triptych.config import PartConfig
 from triptych.device import choose_device
-from triptych.models.heads import EmbeddingHead, MultiLabelHead, RegressionHead
+from triptych.models.build import create_fusion
+from triptych.models.heads import ClassificationHead, EmbeddingHead, MultiLabelHead, RegressionHead
 from triptych.models.multimodal import Features, MultimodalModel
 from triptych.tuning.base import Progress
 from triptych.types import Sample
@@ -126,6 +130,45 @@ def test_a_student_of_fewer_modalities_learns_from_a_richer_teacher(tmp_path: Pa
     distil(student, context, epochs=20, head_learning_rate=2e-2, ask_whole=True)
 
     assert quality(student, own, context.validation_targets) > max(before, 0.5)
+
+
+def test_encoders_that_do_not_learn_are_not_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text, audio = piece_encoder(), tiny_model(parts=("audio",)).encoder("audio")
+    torch.manual_seed(2)
+    fusion = create_fusion(HOST, PartConfig(use="gated"), 2, 16)
+    teacher = MultimodalModel({"text": text, "audio": audio}, fusion, ClassificationHead(16, LABELS)).eval()
+    clips = torch.randn(40, SIZES["audio"]).numpy()
+    samples = [
+        replace(s, text=None if i % 4 == 1 else s.text, audio=None if i % 4 == 2 else clips[i])
+        for i, s in enumerate(make_samples(40, seed=1))
+    ]
+    features = teacher.features(samples)
+    output = teacher.fuse(features)
+    with torch.no_grad():  # decided answers, of every label
+        teacher.head.linear.weight.mul_(30)
+        teacher.head.linear.bias.copy_(-teacher.head.linear.weight @ output.embedding.mean(dim=0))
+    targets = teacher.fuse(features).logits.argmax(dim=1)
+    context = CompressionContext(
+        Teacher(teacher, features, features), samples, samples, targets, targets, tmp_path, choose_device("cpu")
+    )
+    student = Layers("2").convert(teacher, context)
+    monkeypatch.setattr(student.encoder("audio"), "prepare", None)
+    wanted = teacher.fuse(features).logits.detach()
+    before = answer_loss("classification", student_answers(student, features, samples), wanted)
+
+    Layers("2").recover(student, context)
+
+    after = answer_loss("classification", student_answers(student, features, samples), wanted)
+    assert after < 0.5 * before
+    assert student.encoder("audio").fingerprint == audio.fingerprint
+
+
+def student_answers(student: MultimodalModel, features: Features, samples: list[Sample]) -> torch.Tensor:
+    """With the student's texts and the teacher's sounds."""
+    present = features.mask[:, 0]
+    vectors = torch.zeros_like(features.vectors["text"])
+    vectors[present] = student.encoder("text").encode([s.text for s in samples if s.text is not None])
+    return student.fuse(Features({**features.vectors, "text": vectors}, features.mask)).logits.detach()
 
 
 def test_samples_without_a_part_of_the_student_are_passed_over(tmp_path: Path) -> None:
