@@ -134,12 +134,12 @@ class ExportedModel(Space):
         """
         settings = read_settings(directory / RUNTIME)
         _check_device(device, settings)
+        runners = {m: _loader(directory / m, part, host, threads) for m, part in settings.modalities.items()}
         fuse: Callable[[Encoded], Fused]
         if settings.fusion is None:
             fuse = _LinearHead(directory / HEAD, settings)
         else:
             fuse = _FusionGraph(directory / settings.fusion, settings, threads)
-        runners = {m: _loader(directory / m, part, host, threads) for m, part in settings.modalities.items()}
         scope = ScopeDetector.load(directory / SCOPE) if (directory / SCOPE).is_dir() else None
         return cls(settings, directory, fuse, runners, scope)
 
