@@ -8,7 +8,7 @@ from triptych.types import Part
 
 @hookimpl
 def triptych_parts() -> list[Part]:
-    """Encoders, fusions, strategies and readers of the core."""
+    """Encoders, fusions, strategies, compressors, runners and readers of the core."""
     return [
         Part(
             "encoder",
@@ -101,6 +101,14 @@ def triptych_parts() -> list[Part]:
         Part("strategy", "lora", "triptych.tuning.lora:Lora", "Low-rank adapters in the encoders, merged afterwards."),
         Part("strategy", "full", "triptych.tuning.full:Full", "Encoders, fusion and head trained together."),
         Part(
+            "encoder",
+            "static:text",
+            "triptych.encoders.static_text:StaticTextEncoder",
+            "A table of words and pairs of words, made from another encoder by the compressor static.",
+        ),
+        *_compressors(),
+        *_runners(),
+        Part(
             "reader", "rapidocr", "triptych.data.readers:RapidOcr", "Text in pictures; weights come with its package."
         ),
         Part(
@@ -112,4 +120,52 @@ def triptych_parts() -> list[Part]:
             "triptych.data.readers:PocketSphinx",
             "English speech to text; weak, weights come with its package.",
         ),
+    ]
+
+
+def _compressors() -> list[Part]:
+    return [
+        Part("compressor", "onnx", "triptych.compression.precision:Float32", "ONNX Runtime in float32."),
+        Part("compressor", "fp16", "triptych.compression.precision:Float16", "Weights stored in half precision."),
+        Part(
+            "compressor", "int8", "triptych.compression.precision:Int8", "Weights in eight bits where that is faster."
+        ),
+        Part(
+            "compressor",
+            "vocabulary",
+            "triptych.compression.vocabulary:Vocabulary",
+            "Only the tokens that the training texts use.",
+        ),
+        Part("compressor", "layers", "triptych.compression.layers:Layers", "Fewer transformer layers: layers:3."),
+        Part("compressor", "neurons", "triptych.compression.neurons:Neurons", "A share of the neurons: neurons:0.5."),
+        Part("compressor", "heads", "triptych.compression.neurons:Heads", "A share of the attention heads: heads:0.5."),
+        Part(
+            "compressor",
+            "low-rank",
+            "triptych.compression.low_rank:LowRank",
+            "Large matrices as products of two thin ones: low-rank:0.5.",
+        ),
+        Part(
+            "compressor",
+            "static",
+            "triptych.compression.static:StaticDistillation",
+            "Text by a table look-up and a mean, taught by the transformer: static:256.",
+        ),
+        Part(
+            "compressor",
+            "channels",
+            "triptych.compression.channels:Channels",
+            "A share of the channels of an image network: channels:0.75.",
+        ),
+    ]
+
+
+def _runners() -> list[Part]:
+    return [
+        Part("runner", "packed-text", "triptych.runtime.text:PackedText", "Transformer graphs without padding."),
+        Part("runner", "static-text", "triptych.runtime.static_text:StaticText", "Tables of words and pairs of words."),
+        Part("runner", "hashed-text", "triptych.runtime.static_text:HashedText", "Tables of hashed n-grams."),
+        Part("runner", "pictures", "triptych.runtime.media:Pictures", "Image graphs."),
+        Part("runner", "sounds", "triptych.runtime.media:Sounds", "Sound graphs."),
+        Part("runner", "features", "triptych.runtime.media:Features", "Vectors that were computed elsewhere."),
     ]

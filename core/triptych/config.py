@@ -99,6 +99,20 @@ class RetrievalConfig(Section):
     neighbours: Annotated[int, Field(ge=1)] = 3  # how many decide whether a request is in scope
 
 
+class CompressionConfig(Section):
+    """What is looked for after the training: the cheapest variant that holds these limits."""
+
+    enabled: bool = True  # false: the trained model itself goes into service
+    max_drop: Annotated[float, Field(ge=0)] | None = 0.5  # points of the metric that may be lost (percent of an error)
+    max_p95_ms: Annotated[float, Field(gt=0)] | None = None  # for one request
+    max_mb: Annotated[float, Field(gt=0)] | None = None  # of the model on disk
+    max_cost: Annotated[float, Field(gt=0)] | None = None  # of a million requests, in the currency of the prices
+    seconds: Annotated[float, Field(gt=0)] | None = 120.0  # of search; the best so far is taken after that
+    chains: list[str] = Field(default_factory=list)  # as "layers:3+int8"; empty: what suits the model
+    cascade: bool = True  # try a cheap variant that hands on what it is not sure of
+    assurance: Annotated[float, Field(gt=0.5, lt=1)] = 0.9  # with which a cascade keeps its promise
+
+
 class Config(Section):
     """All settings of a run. `vertical` belongs to the vertical, which checks it with its own model."""
 
@@ -111,12 +125,13 @@ class Config(Section):
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1  # in fusion and head
     data: DataConfig = DataConfig()
     training: TrainingConfig = TrainingConfig()
+    compression: CompressionConfig = CompressionConfig()
     retrieval: RetrievalConfig = RetrievalConfig()
     vertical: dict[str, Any] = Field(default_factory=dict)  # the keys of the vertical itself
 
     def fingerprint_source(self) -> str:
-        """Canonical JSON of all settings."""
-        return json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        """Canonical JSON of all settings that the trained model depends on."""
+        return json.dumps(self.model_dump(mode="json", exclude={"compression"}), sort_keys=True)
 
 
 def read_toml(path: Path) -> dict[str, Any]:

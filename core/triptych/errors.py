@@ -9,6 +9,7 @@
 | 4 | a bundle that cannot be read, or is not the one expected |
 | 5 | a plugin that failed or refused |
 | 6 | something is missing on this machine: weights, disk space, memory, a package |
+| 7 | no variant holds the budget that was asked for; the bundle is as it was |
 | 130 | stopped with Ctrl-C |
 """
 
@@ -85,3 +86,9 @@ class MissingError(TriptychError):
     """The machine lacks something: weights, a package, disk space or memory; says how to get it."""
 
     exit_code = 6
+
+
+class BudgetError(TriptychError):
+    """No variant holds every limit; the message names the one that comes nearest, and what it misses."""
+
+    exit_code = 7

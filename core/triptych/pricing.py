@@ -1,74 +1,104 @@
-"""What a model costs to answer with: measured, priced, and put beside the cheapest classical rival."""
+"""What every option costs to answer with: measured in turns, priced, and put beside the cheapest classical rival."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
-from triptych.compression.ledger import Gain, Ledger
-from triptych.compression.measure import Answer, measure_all
+from triptych.compression.budget import Budget
+from triptych.compression.contract import check_contract
+from triptych.compression.ledger import Gain, Ledger, Row, Variant
+from triptych.compression.measure import Answer, Measurement, measure_all
 from triptych.compression.prices import Prices
-from triptych.compression.row import variant_row
+from triptych.compression.row import LOWER_IS_BETTER, variant_row
 from triptych.evaluation.bootstrap import paired_bootstrap
-from triptych.evaluation.judge import HEADLINE, encode_targets
+from triptych.evaluation.risk import ThresholdChoice
 from triptych.evaluation.rival import NAME as RIVAL
 from triptych.evaluation.rival import classical_rival
-from triptych.runtime.base import Encoded, SpaceSession
-from triptych.types import Sample
+from triptych.finalist import Judged, Trained
+from triptych.runtime.base import Session
 
 MODEL_ALONE = "Time and money are of the model alone; reading media, retrieval and the vertical's rule come on top."
-_REQUESTS = 64  # test samples that are sent again and again
+REQUESTS = 64
+"""Test samples that are sent again and again."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Option:
+    """Something that may be put into service: a model, or a cascade of two (its `stages`, with their threshold)."""
+
+    judged: Judged
+    session: Session
+    stages: tuple[Judged, ...] = ()
+    threshold: ThresholdChoice | None = None
 
 
 def build_ledger(
-    session: SpaceSession,
-    name: str,
-    metrics: Mapping[str, Any],
-    samples: tuple[Sequence[Sample], Sequence[Sample]],
-    encoded: Encoded,
-    *,
-    size_mb: float,
-    prices: Prices,
-    training_cpu_seconds: float,
-    on_gpu: bool = False,
+    trained: Trained, options: Mapping[str, Option], budget: Budget, prices: Prices, metric: str, spent: float
 ) -> Ledger:
-    """The ledger with the one variant that was trained.
+    """Measure every option and choose. `spent` CPU-seconds went into finding them.
 
-    `samples` are train and test; `metrics` and `encoded` are of the test samples.
+    The option named as `trained` is the parent; what it answers decides what the others lose.
     """
-    train, test = samples
-    metric = HEADLINE[session.kind]
-    answers: dict[str, Answer] = {name: session.run}
-    rival = None
-    if session.kind == "classification" and any(isinstance(s.text, str) for s in train):
+    parent = options[trained.name].judged
+    train, test = trained.inside["train"], trained.inside["test"]
+    answers: dict[str, Answer] = {name: option.session.run for name, option in options.items()}
+    rival, read = None, None
+    if trained.session.kind == "classification" and any(isinstance(s.text, str) for s in train):
         rival = classical_rival(train, test)
         read = rival.pipeline.predict_proba
         answers[RIVAL] = lambda requests: read([s.text if isinstance(s.text, str) else "" for s in requests])
-    speeds = measure_all(answers, test[:_REQUESTS], rounds=3, round_seconds=2.0)
-    variant = variant_row(
-        name,
-        metric,
-        metrics,
-        speeds[name],
-        size_mb=size_mb,
-        prices=prices,
-        on_gpu=on_gpu,
-        training_cpu_seconds=training_cpu_seconds,
-    )
-    notes = [prices.describe(), MODEL_ALONE]
+    speeds = measure_all(answers, list(test[:REQUESTS]), rounds=3, round_seconds=1.0)
+    rows = [_row(option, parent, trained, speeds, budget, prices, metric) for option in options.values()]
+    notes = [
+        prices.describe(),
+        MODEL_ALONE,
+        f"The search and its measurements took {spent:.0f} CPU-seconds.",
+    ]
     if rival is None:
-        return Ledger.choose([variant], tolerance=0.0, notes=notes)
-    row = variant_row(RIVAL, metric, rival.metrics, speeds[RIVAL], size_mb=rival.size_mb, prices=prices)
-    row = row.model_copy(update={"resident_mb": None, "notes": list(rival.notes)})
-    gain = _gain(session, encoded, test, rival.correct)
-    return Ledger.choose([variant], tolerance=0.0, rival=row, gain=gain, notes=notes)
+        return Ledger.choose(rows, budget=budget, parent=parent.name, prices=prices, notes=notes)
+    rival_row: Row = variant_row(RIVAL, metric, rival.metrics, speeds[RIVAL], size_mb=rival.size_mb, prices=prices)
+    rival_row = rival_row.model_copy(update={"resident_mb": None, "notes": list(rival.notes)})
+    ledger = Ledger.choose(rows, budget=budget, parent=parent.name, prices=prices, notes=notes, rival=rival_row)
+    difference = paired_bootstrap(
+        options[ledger.chosen].judged.right["test"].astype(float), np.asarray(rival.correct, dtype=float)
+    )
+    gain = Gain(value=difference.value, low=difference.low, high=difference.high)
+    return Ledger.choose(
+        rows, budget=budget, parent=parent.name, prices=prices, notes=notes, rival=rival_row, gain=gain
+    )
 
 
-def _gain(session: SpaceSession, encoded: Encoded, test: Sequence[Sample], rival_correct: np.ndarray[Any, Any]) -> Gain:
-    """Our accuracy minus the rival's on the test samples, with its interval."""
-    targets = encode_targets(session.kind, session.labels, [s.target for s in test])
-    correct = session.probabilities(session.fuse(encoded).logits, encoded.mask).argmax(axis=1) == targets
-    difference = paired_bootstrap(correct.astype(float), rival_correct.astype(float))
-    return Gain(value=difference.value, low=difference.low, high=difference.high)
+def _row(
+    option: Option,
+    parent: Judged,
+    trained: Trained,
+    speeds: Mapping[str, Measurement],
+    budget: Budget,
+    prices: Prices,
+    metric: str,
+) -> Variant:
+    judged, is_parent = option.judged, option.judged is parent
+    contract = check_contract(parent.standing, judged.standing, max_drop=budget.max_drop or 0.0)
+    drop = parent.validation_quality - judged.validation_quality
+    if metric not in LOWER_IS_BETTER and budget.max_drop is not None and 100 * drop > budget.max_drop + 1e-9:
+        sentence = f"loses {100 * drop:.2f} points on validation data, where {budget.max_drop:g} are allowed"
+        contract = contract.model_copy(update={"violations": [sentence, *contract.violations]})
+    escalated = None if option.threshold is None else option.threshold.escalation_rate
+    return variant_row(
+        judged.name,
+        metric,
+        judged.standing.metrics,
+        speeds[judged.name],
+        size_mb=judged.size_mb,
+        prices=prices,
+        on_gpu=is_parent and trained.session.plan.device.type != "cpu",
+        training_cpu_seconds=trained.training_cpu_seconds,
+        compression_cpu_seconds=None if is_parent else judged.cpu_seconds,
+        escalation_rate=escalated,
+        contract=contract,
+        steps=judged.steps,
+        notes=judged.notes,
+    )

@@ -1,0 +1,233 @@
+"""From a trained model to the cheapest variant that keeps what is asked for, and the ledger that proves it.
+
+Search on validation data; finalists are calibrated and judged on the test split; cascades are made of pairs of them;
+all are measured in turns with the parent and the classical rival; the budget chooses. Only then is anything written
+into the bundle.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from triptych.compression.base import CompressionContext, Teacher
+from triptych.compression.budget import Budget
+from triptych.compression.chains import default_chains
+from triptych.compression.contract import Standing
+from triptych.compression.ledger import Ledger
+from triptych.compression.prices import Prices
+from triptych.compression.row import LOWER_IS_BETTER
+from triptych.compression.search import Candidate, Limits, Search
+from triptych.config import CompressionConfig
+from triptych.evaluation.judge import HEADLINE
+from triptych.evaluation.metrics import classification_metrics
+from triptych.evaluation.risk import ThresholdChoice, choose_threshold
+from triptych.finalist import Judged, Trained, judge_candidate, judge_parent
+from triptych.indexing import write_documents, write_examples
+from triptych.pricing import Option, build_ledger
+from triptych.runtime.cascade import Cascade, CascadeSettings
+from triptych.runtime.open import VARIANTS, variant_directory
+from triptych.tuning.base import Progress
+
+FINALISTS = 5
+"""Variants that are judged on the test split, beside the parent."""
+MOST_ESCALATED = 0.6
+"""A cascade that hands on more than this is not worth two models."""
+
+
+@dataclass(slots=True, eq=False)
+class Economy:
+    """What came of it: the ledger, and what has to be written for the variant that it chose."""
+
+    ledger: Ledger
+    options: dict[str, Option]
+    warnings: list[str] = field(default_factory=list)
+
+    def install(self, bundle: Path, trained: Trained) -> None:
+        """Write the chosen variant with its indexes into a bundle; nothing where the parent itself was chosen."""
+        option = self.options[self.ledger.chosen]
+        for stage in option.stages or (option.judged,):
+            if stage.directory is not None:
+                home = bundle / VARIANTS / variant_directory(stage.name)
+                shutil.copytree(stage.directory, home)
+                _write_indexes(stage, home, trained)
+        if option.threshold is not None:
+            home = bundle / VARIANTS / variant_directory(option.judged.name)
+            home.mkdir(parents=True)
+            names = [stage.name if stage.directory is not None else "torch" for stage in option.stages]
+            CascadeSettings(
+                stages=names, thresholds=[option.threshold.threshold], promise=option.threshold.to_json()
+            ).write(home)
+
+
+def economise(
+    trained: Trained,
+    budget: Budget,
+    settings: CompressionConfig,
+    prices: Prices,
+    workspace: Path,
+    progress: Callable[[Progress], None],
+) -> Economy:
+    """Search, judge, measure, choose. `workspace` keeps what a stopped search has made."""
+    started = time.process_time()
+    metric = HEADLINE[trained.session.kind]
+    candidates = _search(trained, budget, settings, prices, workspace, progress)
+    parent = judge_parent(trained, metric)
+    finalists = _finalists(candidates, parent, budget, metric)
+    judged = []
+    for number, candidate in enumerate(finalists):
+        progress(Progress("judge", number, len(finalists), candidate.chain))
+        judged.append(judge_candidate(candidate, trained, parent, metric))
+    options = {j.name: Option(j, j.session) for j in (parent, *judged)}
+    if settings.cascade and trained.session.kind == "classification":
+        for option in _cascades(parent, judged, candidates, trained, budget, settings.assurance):
+            options[option.judged.name] = option
+    progress(Progress("measure", 0, 1, f"{len(options)} variants in turns"))
+    ledger = build_ledger(trained, options, budget, prices, metric, time.process_time() - started)
+    notes = [f"{c.chain} was left out: {c.dropped}" for c in candidates if c.dropped]
+    return Economy(ledger.model_copy(update={"notes": [*ledger.notes, *notes]}), options)
+
+
+# -- search ---------------------------------------------------------------------------------------------------
+
+
+def _search(
+    trained: Trained,
+    budget: Budget,
+    settings: CompressionConfig,
+    prices: Prices,
+    workspace: Path,
+    progress: Callable[[Progress], None],
+) -> list[Candidate]:
+    model = trained.model
+    context = CompressionContext(
+        teacher=Teacher(model, trained.features["train"], trained.features["validation"]),
+        train=trained.inside["train"],
+        validation=trained.inside["validation"],
+        train_targets=model.head.encode([s.target for s in trained.inside["train"]]),
+        validation_targets=model.head.encode([s.target for s in trained.inside["validation"]]),
+        workspace=workspace,
+        plan=trained.session.plan,
+        seed=trained.config.seed,
+        progress=progress,
+    )
+    per_ms = prices.per_million(0.001).amount  # of a million requests of a CPU-millisecond each
+    limits = Limits(
+        p95_ms=budget.max_p95_ms,
+        mb=budget.max_mb,
+        cpu_ms=budget.max_cost / per_ms if budget.max_cost and per_ms else None,
+    )
+    search = Search(context, trained.host, workspace, trained.session.run, limits=limits, seconds=settings.seconds)
+    return search.run(settings.chains or default_chains(model))
+
+
+def _finalists(candidates: Sequence[Candidate], parent: Judged, budget: Budget, metric: str) -> list[Candidate]:
+    """Those that may win: what keeps the quality on validation data, cheapest first, then what comes nearest to it.
+
+    The best of the cheap ones is among them in any case: a cascade may begin with it.
+    """
+    sign = -1.0 if metric in LOWER_IS_BETTER else 1.0
+    finished = [c for c in candidates if c.finished]
+    floor = -np.inf
+    if budget.max_drop is not None:
+        floor = sign * parent.validation_quality - budget.max_drop / 100
+    keeping = sorted((c for c in finished if _quality(c) >= floor), key=_cpu_ms)
+    losing = sorted((c for c in finished if _quality(c) < floor), key=lambda c: -_quality(c))
+    return [*keeping[: FINALISTS - 1], *losing[: max(1, FINALISTS - len(keeping))]]
+
+
+def _quality(candidate: Candidate) -> float:
+    assert candidate.quality is not None
+    return candidate.quality
+
+
+def _cpu_ms(candidate: Candidate) -> float:
+    assert candidate.speed is not None
+    return candidate.speed.batch_cpu_ms
+
+
+# -- cascades -------------------------------------------------------------------------------------------------
+
+
+def _cascades(
+    parent: Judged,
+    judged: Sequence[Judged],
+    candidates: Sequence[Candidate],
+    trained: Trained,
+    budget: Budget,
+    assurance: float,
+) -> list[Option]:
+    """A cheap variant in front of a good one, where the good one costs at least three times as much."""
+    cost = {c.chain: _cpu_ms(c) for c in candidates if c.finished}
+    max_drop = (budget.max_drop if budget.max_drop is not None else 0.5) / 100
+    good = [j for j in judged if parent.validation_quality - j.validation_quality <= max_drop]
+    if not good:
+        return []
+    last = min(good, key=lambda j: cost[j.name])
+    found = []
+    for first in judged:
+        if first is last or 3 * cost[first.name] > cost[last.name]:
+            continue
+        lost = max(0.0, parent.validation_quality - last.validation_quality)  # the last stage's own share of the drop
+        choice = choose_threshold(
+            first.sure["validation"],
+            first.right["validation"],
+            last.right["validation"],
+            max_drop=max(max_drop - lost, 0.0),
+            assurance=assurance,
+        )
+        if choice.escalation_rate <= MOST_ESCALATED:
+            found.append(_cascade(first, last, choice, parent, trained))
+    return found
+
+
+def _cascade(first: Judged, last: Judged, choice: ThresholdChoice, parent: Judged, trained: Trained) -> Option:
+    name = f"{first.name}>{last.name}"
+    right, sure = {}, {}
+    for split in ("validation", "test"):
+        on = first.sure[split] < choice.threshold
+        right[split] = np.where(on, last.right[split], first.right[split])
+        sure[split] = np.where(on, last.sure[split], first.sure[split])
+    on = first.sure["test"] < choice.threshold
+    probabilities = np.where(on[:, None], last.seen.probabilities, first.seen.probabilities)
+    targets = trained.model.head.encode([s.target for s in trained.inside["test"]]).numpy()
+    metrics: dict[str, Any] = {"samples": len(targets), **classification_metrics(probabilities, targets)}
+    groups = {group: right["test"][rows] for group, rows in _label_rows(trained).items()}
+    agreements = [j.standing.agreement for j in (first, last) if j.standing.agreement is not None]
+    note = (
+        f"hands on {on.mean():.1%} of the test requests; on validation data the loss against {last.name} stays within "
+        f"{100 * choice.bound:.2g} points with {choice.assurance:.0%} assurance"
+    )
+    judged = Judged(
+        name,
+        first.session,
+        Standing(metrics, groups, min(agreements, default=None)),
+        right,
+        sure,
+        first.seen,
+        float(right["validation"].mean()),
+        first.size_mb + last.size_mb,
+        None,
+        (),
+        (note,),
+        first.cpu_seconds + last.cpu_seconds,
+    )
+    session = Cascade(name, [lambda: first.session, lambda: last.session], [choice.threshold])
+    return Option(judged, session, (first, last), choice)
+
+
+def _label_rows(trained: Trained) -> dict[str, np.ndarray[Any, Any]]:
+    labels = np.array([str(s.target) for s in trained.inside["test"]])
+    return {f"label {label}": labels == label for label in sorted(set(labels.tolist()))}
+
+
+def _write_indexes(judged: Judged, home: Path, trained: Trained) -> None:
+    write_examples(home, trained.inside["train"], judged.session, trained.config.retrieval)
+    if trained.documents:
+        write_documents(home, trained.documents, judged.session, trained.config.retrieval)

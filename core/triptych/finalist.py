@@ -1,0 +1,269 @@
+"""One compressed model made ready to serve and judged like its parent: calibrated, with a detector of its own.
+
+A compressed model has vectors of its own, so temperatures, scope detector and what its index finds are its own too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from triptych.compression.base import StepLog
+from triptych.compression.contract import Standing
+from triptych.compression.export import write_temperatures
+from triptych.compression.search import Candidate
+from triptych.config import Config
+from triptych.evaluation.calibration import fit_temperatures
+from triptych.evaluation.judge import encode_targets, judge_outputs
+from triptych.evaluation.scope import ScopeDetector, Seen
+from triptych.host import Host
+from triptych.models.multimodal import Features, MultimodalModel
+from triptych.runtime.base import Array, Encoded
+from triptych.runtime.exported import SCOPE, ExportedModel
+from triptych.runtime.space import Space
+from triptych.runtime.torch_session import TorchSession, encoded_of, features_of
+from triptych.types import Document, Modality, Sample
+
+Splits = Mapping[str, Sequence[Sample]]
+FOUND_AMONG = 3
+"""A document that was the parent's best must be among that many of the variant's."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trained:
+    """What a run has before it looks for something cheaper: the model in service, its data, its measures.
+
+    `inside` and `outside` have the splits; `features` the encoders' vectors of each split of `inside`;
+    `outside_features` those of "validation" (with the training ones, which no classifier has seen) and "test".
+    """
+
+    name: str  # of the model's row in the ledger
+    host: Host
+    config: Config
+    session: TorchSession
+    inside: Splits
+    outside: Splits
+    features: Mapping[str, Features]
+    outside_features: Mapping[str, Features]
+    metrics: Mapping[str, Any]  # of the test split
+    documents: Sequence[Document]
+    false_accept_rate: float
+    size_mb: float
+    training_cpu_seconds: float
+
+    @property
+    def model(self) -> MultimodalModel:
+        """The model itself."""
+        return self.session.model
+
+    def groups(self, split: str) -> list[str | None]:
+        """The group of each out-of-scope sample that the detector's threshold is set on."""
+        samples = (
+            [*self.outside["train"], *self.outside["validation"]] if split == "validation" else self.outside[split]
+        )
+        return [sample.metadata.get("group") for sample in samples]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Judged:
+    """A model and what it said of validation and test samples.
+
+    `right` and `sure` have for both splits which answers were right (bool) and how sure they were (the calibrated
+    confidence, minus infinity where the message was taken for out of scope); empty for heads without labels.
+    """
+
+    name: str
+    session: Space
+    standing: Standing
+    right: Mapping[str, Array]
+    sure: Mapping[str, Array]
+    seen: Seen  # of the test split
+    validation_quality: float
+    size_mb: float
+    directory: Path | None = None
+    steps: tuple[StepLog, ...] = ()
+    notes: tuple[str, ...] = ()
+    cpu_seconds: float = 0.0  # spent on making it
+
+
+def fit_scope(session: Space, encoded: Mapping[str, Encoded], outside: Encoded, trained: Trained) -> ScopeDetector:
+    """The detector of one model's space, its threshold set on validation data.
+
+    `encoded` has "train" and "validation", `outside` what is known to be out of scope.
+    """
+    seen = {name: session.seen(encoded[name]) for name in ("train", "validation")}
+    targets = encode_targets(session.kind, session.labels, [s.target for s in trained.inside["train"]])
+    detector = ScopeDetector.fit(
+        seen["train"].embeddings,
+        targets,
+        neighbours=trained.config.retrieval.neighbours,
+        evidence=seen["train"].evidence,
+    )
+    detector.set_threshold(
+        inside=seen["validation"],
+        outside=session.seen(outside) if len(outside) else None,
+        groups=trained.groups("validation"),
+        rate=trained.false_accept_rate,
+    )
+    return detector
+
+
+def judge_parent(trained: Trained, metric: str) -> Judged:
+    """The model in service, in the terms in which its variants are judged."""
+    session = trained.session
+    encoded = {name: encoded_of(features) for name, features in trained.features.items()}
+    return _judged(trained.name, session, encoded, trained, dict(trained.metrics), metric, trained.size_mb, None)
+
+
+def judge_candidate(candidate: Candidate, trained: Trained, parent: Judged, metric: str) -> Judged:
+    """Calibrate an exported model, give it a detector, and judge it on the test split."""
+    assert candidate.draft is not None
+    directory, host = candidate.directory, trained.host
+    session = ExportedModel.load(directory, host)
+    encoded = {name: session.encode(samples) for name, samples in trained.inside.items()}
+    outside = {
+        "validation": session.encode([*trained.outside["train"], *trained.outside["validation"]]),
+        "test": session.encode(trained.outside["test"]),
+    }
+    if session.kind in ("classification", "multilabel"):
+        write_temperatures(directory, _temperatures(candidate.draft.model, encoded["validation"], trained))
+        session = ExportedModel.load(directory, host)
+    if trained.session.scope is not None:
+        session.scope = fit_scope(session, encoded, outside["validation"], trained)
+        (directory / SCOPE).mkdir(exist_ok=True)
+        session.scope.save(directory / SCOPE)
+    metrics = judge_outputs(
+        session.kind,
+        session.labels,
+        session.seen(encoded["test"]),
+        [s.target for s in trained.inside["test"]],
+        scope=session.scope,
+        outside=session.seen(outside["test"]) if len(outside["test"]) else None,
+    )
+    return _judged(candidate.chain, session, encoded, trained, metrics, metric, candidate.size_mb, candidate, parent)
+
+
+def _judged(
+    name: str,
+    session: Space,
+    encoded: Mapping[str, Encoded],
+    trained: Trained,
+    metrics: dict[str, Any],
+    metric: str,
+    size_mb: float,
+    candidate: Candidate | None,
+    parent: Judged | None = None,
+) -> Judged:
+    right: dict[str, Array] = {}
+    sure: dict[str, Array] = {}
+    groups: dict[str, Array] = {}
+    if session.kind == "classification":
+        for split in ("validation", "test"):
+            right[split], sure[split] = _answers(session, encoded[split], trained, split)
+        groups = _groups(session, encoded["test"], right["test"], trained)
+    agreement = None
+    if parent is not None and trained.documents:
+        wanted = best_documents(parent.session, trained, trained.features["validation"], 1)
+        found = best_documents(session, trained, encoded["validation"], FOUND_AMONG)
+        agreement = float((found == wanted).any(axis=1).mean())
+    seen = session.seen(encoded["validation"])
+    targets = [s.target for s in trained.inside["validation"]]
+    quality = judge_outputs(session.kind, session.labels, seen, targets)[metric]
+    return Judged(
+        name,
+        session,
+        Standing(metrics, groups, agreement),
+        right,
+        sure,
+        session.seen(encoded["test"]),
+        quality,
+        size_mb,
+        None if candidate is None else candidate.directory,
+        () if candidate is None else candidate.steps,
+        () if candidate is None else tuple(candidate.notes),
+        0.0 if candidate is None else sum(step.cpu_seconds for step in candidate.steps),
+    )
+
+
+def best_documents(session: Space, trained: Trained, requests: Encoded | Features, k: int) -> Array:
+    """The places of the `k` nearest documents of each request, int64 [requests, k], searched as in service.
+
+    A request looks among the vectors of its first modality that all documents have, otherwise in the fused space.
+    """
+    requests = requests if isinstance(requests, Encoded) else encoded_of(requests)
+    documents = session.encode([document.sample.only(session.modalities) for document in trained.documents])
+    found = np.zeros((len(requests), min(k, len(documents))), dtype=np.int64)
+    left = np.ones(len(requests), dtype=bool)
+    for column, modality in enumerate(session.modalities):
+        if documents.mask[:, column].all():
+            rows = left & requests.mask[:, column]
+            found[rows] = _nearest(requests.vectors[modality][rows], documents.vectors[modality], k)
+            left &= ~rows
+    if left.any():
+        fused = session.fuse(requests).embedding[left]
+        found[left] = _nearest(fused, session.fuse(documents).embedding, k)
+    return found
+
+
+def _nearest(queries: Array, documents: Array, k: int) -> Array:
+    similar = _unit(queries) @ _unit(documents).T
+    places: Array = np.argsort(-similar, axis=1, kind="stable")[:, :k]
+    return places
+
+
+def _unit(vectors: Array) -> Array:
+    unit: Array = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    return unit
+
+
+def _answers(session: Space, encoded: Encoded, trained: Trained, split: str) -> tuple[Array, Array]:
+    """Which answers are right, and how sure each is."""
+    seen = session.seen(encoded)
+    targets = encode_targets(session.kind, session.labels, [s.target for s in trained.inside[split]])
+    confidence = seen.probabilities.max(axis=1)
+    if session.scope is not None:
+        scores = session.scope.score(*seen)
+        confidence = np.where(scores >= session.scope.threshold, confidence, -np.inf)
+    right: Array = seen.probabilities.argmax(axis=1) == targets
+    return right, confidence
+
+
+def _groups(session: Space, encoded: Encoded, right: Array, trained: Trained) -> dict[str, Array]:
+    """Right answers by label, and by subset of the modalities for samples that have more."""
+    samples = trained.inside["test"]
+    labels = np.array([str(s.target) for s in samples])
+    groups = {f"label {label}": right[labels == label] for label in sorted(set(labels.tolist()))}
+    targets = encode_targets(session.kind, session.labels, [s.target for s in samples])
+    columns = range(len(session.modalities))
+    for size in range(1, len(session.modalities)):
+        for parts in combinations(columns, size):
+            rows = encoded.mask[:, parts].all(axis=1) & (encoded.mask.sum(axis=1) > size)
+            if rows.any():
+                groups[f"only {'+'.join(session.modalities[i] for i in parts)}"] = (
+                    _with_only(session, encoded, rows, parts) == targets[rows]
+                )
+    return groups
+
+
+def _with_only(session: Space, encoded: Encoded, rows: Array, parts: Sequence[int]) -> Array:
+    """The labels of some samples with every other part taken away."""
+    vectors: dict[Modality, Array] = {m: v[rows] for m, v in encoded.vectors.items()}
+    mask = np.zeros((int(rows.sum()), encoded.mask.shape[1]), dtype=bool)
+    mask[:, list(parts)] = True
+    labels: Array = session.fuse(Encoded(vectors, mask)).logits.argmax(axis=1)
+    return labels
+
+
+def _temperatures(model: MultimodalModel, validation: Encoded, trained: Trained) -> list[float]:
+    """Fitted with the exported vectors through the draft's own fusion; the draft stays as it was."""
+    before = model.temperatures.clone()
+    targets = model.head.encode([s.target for s in trained.inside["validation"]])
+    fit_temperatures(model, features_of(validation), targets)
+    fitted = model.temperatures.tolist()
+    model.temperatures.copy_(before)
+    return [float(t) for t in fitted]

@@ -1,0 +1,42 @@
+"""A linear model on hashed n-grams, beside a text encoder (`triptych.encoders.lexical`), without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from safetensors.numpy import load_file
+
+from triptych.encoders.hashing import hashed_grams
+from triptych.runtime.base import Array
+
+LEXICAL = "lexical.safetensors"
+
+
+class Lexical:
+    """TF-IDF weighted n-grams times a table, whose rows may be int8 with a scale each."""
+
+    def __init__(self, rarity: Array, table: Array, scale: Array | None, bias: Array) -> None:
+        self.rarity, self.table, self.scale, self.bias = rarity, table, scale, bias
+
+    @classmethod
+    def load(cls, directory: Path) -> Self:
+        """From `lexical.safetensors`: `rarity` [buckets], `table` [buckets, outputs], `bias`, and `scale` for int8."""
+        tensors = load_file(directory / LEXICAL)
+        table = tensors["table"]
+        table = table if table.dtype == np.int8 else table.astype(np.float32)
+        return cls(tensors["rarity"].astype(np.float32), table, tensors.get("scale"), tensors["bias"])
+
+    def encode(self, values: Sequence[Any]) -> Array:
+        """Float32 [texts, outputs]."""
+        found = np.empty((len(values), len(self.bias)), dtype=np.float32)
+        for row, value in enumerate(values):
+            buckets, counts = hashed_grams(value, len(self.table))
+            weights = counts * self.rarity[buckets]
+            weights /= max(float(np.linalg.norm(weights)), 1e-12)
+            if self.scale is not None:
+                weights = weights * self.scale[buckets]
+            found[row] = weights @ self.table[buckets].astype(np.float32)
+        return found + self.bias
