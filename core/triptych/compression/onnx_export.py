@@ -19,7 +19,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from triptych.compression.base import Precision
-from triptych.compression.onnx_precision import Inputs, choose_precision, halve_weights, quantize_graph
+from triptych.compression.onnx_int8 import Inputs, quantize_graph
+from triptych.compression.onnx_precision import choose_precision, halve_weights
 from triptych.encoders.base import Encoder, Exportable
 from triptych.errors import ConfigError, DataError
 from triptych.models.multimodal import Features, MultimodalModel

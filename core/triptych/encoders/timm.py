@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from triptych.encoders.base import Batch, Encoder, Exportable
 from triptych.encoders.chunks import in_chunks
 from triptych.encoders.framing import check_framing
+from triptych.encoders.narrow import resize, sizes_of
 from triptych.encoders.pictures import Standardise, prepare_pictures, to_float, vary
 from triptych.encoders.weights import fill, find_weights, hub_file, load_weights
 from triptych.errors import ConfigError, MissingError, UnknownNameError
@@ -55,6 +56,8 @@ class TimmEncoder(Encoder):
         self.name = f"timm:{settings['model']}"
         self.pretrained = settings["pretrained"]
         model = _build(settings["model"], settings["model_options"])
+        if "sizes" in settings:
+            resize(model, settings["sizes"])
         self.dim = int(model.head_hidden_size)
         self.model: nn.Module = model.to(memory_format=torch.channels_last)
         self.register_buffer("mean", torch.tensor(settings["mean"]), persistent=False)
@@ -135,11 +138,19 @@ class TimmEncoder(Encoder):
 
     def forward(self, batch: Batch) -> Tensor:
         """Pooled features [batch, dim]."""
-        pictures = to_float(batch["pixels"], self.mean, self.std)
+        pictures = self.standardise(batch["pixels"])
         if self.training and self._settings["augment"] > 0:
             pictures = vary(pictures, self._settings["augment"], flip=self._settings["flip"])
         pictures = pictures.contiguous(memory_format=torch.channels_last)  # twice as fast on a CPU
         return in_chunks(self.model, pictures, on_cpu=4)
+
+    def standardise(self, pixels: Tensor) -> Tensor:
+        """uint8 [batch, size, size, 3] to what the network takes, float [batch, 3, size, size]."""
+        return to_float(pixels, self.mean, self.std)
+
+    def keep_sizes(self) -> None:
+        """Remember in `settings` that layers of the network were made narrower than its builder makes them."""
+        self._settings = {**self._settings, "sizes": sizes_of(self.model)}
 
     def exportable(self) -> Exportable:
         """The graph takes bytes of pixels; see `triptych.runtime.media.Pictures`."""

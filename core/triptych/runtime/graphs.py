@@ -15,11 +15,13 @@ if TYPE_CHECKING:
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 
-def open_graph(path: Path, *, threads: int = 0, optimize: bool = True) -> InferenceSession:
+def open_graph(path: Path, *, threads: int = 0, optimize: bool = True, exact: bool = False) -> InferenceSession:
     """A session on the CPU. `threads` is how many cores one call may use; 0 leaves it to the runtime.
 
-    `optimize` lets the runtime fuse operators at loading, which a graph that was written fused does not need. Raises
-    `BundleError` for a file that is no graph of ours, `MissingError` where ONNX Runtime is not installed.
+    `optimize` lets the runtime fuse operators at loading, which a graph that was written fused does not need. `exact`
+    is for graphs with eight-bit weights of full range: a processor without instructions for eight-bit products then
+    takes a slower way, on which sums in sixteen bits cannot overflow. Raises `BundleError` for a file that is no graph
+    of ours, `MissingError` where ONNX Runtime is not installed.
     """
     try:
         import onnxruntime
@@ -30,6 +32,8 @@ def open_graph(path: Path, *, threads: int = 0, optimize: bool = True) -> Infere
     options.log_severity_level = 3
     # threads that wait in a loop burn a core each, which is money
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if exact:
+        options.add_session_config_entry("session.x64quantprecision", "1")
     level = onnxruntime.GraphOptimizationLevel
     options.graph_optimization_level = level.ORT_ENABLE_ALL if optimize else level.ORT_ENABLE_BASIC
     try:

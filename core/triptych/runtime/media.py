@@ -111,7 +111,7 @@ class Features:
 
 def _open(directory: Path, inputs: set[str], threads: int) -> InferenceSession:
     """The graph of a runner, with just these inputs. Raises `BundleError`."""
-    graph = open_graph(directory / GRAPH, threads=threads)
+    graph = open_graph(directory / GRAPH, threads=threads, exact=True)
     found = {i.name for i in graph.get_inputs()}
     if found != inputs:
         raise BundleError(
