@@ -253,8 +253,10 @@ class _FusionGraph:
             )
 
     def __call__(self, encoded: Encoded) -> Fused:
-        given: dict[str, Array] = {**encoded.vectors}
-        return Fused(*self.graph.run(OUTPUTS, given | {"mask": encoded.mask}))
+        given: dict[str, Array] = {"mask": encoded.mask}
+        for modality, vectors in encoded.vectors.items():
+            given[modality] = vectors
+        return Fused(*self.graph.run(OUTPUTS, given))
 
 
 class _Once(Generic[T]):

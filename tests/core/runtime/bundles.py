@@ -101,7 +101,7 @@ def write_space(directory: Path) -> None:
     seen = model.seen(encoded)
     labels = np.array([serving.COLOURS.index(s.target) for s in serving.EXAMPLES])
     detector = ScopeDetector.fit(seen.embeddings, labels, evidence=seen.evidence)
-    detector.set_threshold(inside=seen, rate=0.05)
+    detector.set_threshold(inside=seen, rate=0.2)  # of so few, a smaller rate would reject none
     (directory / "scope").mkdir()
     detector.save(directory / "scope")
     write_examples(directory, serving.EXAMPLES, model, RetrievalConfig(), encoded=encoded)

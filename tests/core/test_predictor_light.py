@@ -1,0 +1,83 @@
+"""A predictor over an exported bundle: answers, indexes of the variant that answered, metrics, any thread."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from PIL import Image
+
+from tests.core.runtime import serving
+from tests.core.runtime.bundles import serving_host, write_bundle
+from triptych.errors import ConfigError, DataError
+from triptych.predictor import Predictor, load
+from triptych.runtime.cascade import Cascade
+from triptych.types import Sample
+
+CASCADE = {"format": 1, "stages": ["tiny:3", "sure"], "thresholds": [0.9999]}
+
+
+@pytest.fixture(scope="module")
+def predictor(tmp_path_factory: pytest.TempPathFactory) -> Predictor:
+    folder = tmp_path_factory.mktemp("exported")
+    return load(write_bundle(folder / "b", folder / "w"), host=serving_host(), state=folder / "state")
+
+
+@pytest.fixture(scope="module")
+def cascade(tmp_path_factory: pytest.TempPathFactory) -> Predictor:
+    folder = tmp_path_factory.mktemp("cascade")
+    bundle = write_bundle(folder / "b", folder / "w", variant="tiny:3>sure", cascade=CASCADE)
+    return load(bundle, host=serving_host(), state=folder / "state")
+
+
+def test_words_are_answered_with_evidence(predictor):
+    response = predictor.answer(text="is it red?")
+    assert (response.answer, response.variant) == ("It is red", "tiny:3")
+    assert [e.kind for e in response.evidence] == ["document", "example"]
+    assert response.evidence[0].id == "doc-red"
+
+
+def test_a_picture_alone_searches_the_fused_space(predictor, tmp_path):
+    Image.new("RGB", (8, 8), (0, 0, 255)).save(tmp_path / "a.png")
+    response = predictor.answer(image=tmp_path / "a.png")
+    assert response.answer == "It is blue"
+    assert response.evidence[0].id == "doc-blue"
+    assert response.attribution == {"image": 1.0}
+
+
+def test_the_index_is_the_one_beside_the_model_that_answered(predictor, cascade):
+    assert predictor.index("index/examples") is None  # the bundle has no torch model and so no space of its own
+    response = cascade.answer(text="green")
+    assert (response.variant, response.evidence[0].id) == ("sure", "doc-green")
+    assert isinstance(cascade.session, Cascade)
+    assert cascade.session.escalation_rate == 1.0
+    home = cascade.session.run([Sample("1", text="red")])[0].home
+    assert cascade.index("index/examples", home) is cascade.index("index/examples", home)
+
+
+@pytest.mark.parametrize("name", ["predictor", "cascade"])
+def test_metrics_of_any_session(name, request):
+    loaded = request.getfixturevalue(name)
+    inside = [Sample(f"{i}", text=f"a {c} one", target=c) for i in range(5) for c in serving.COLOURS]
+    outside = [Sample(f"o{i}", text="neither", target="other") for i in range(4)]
+    metrics = loaded.evaluate(inside + outside)
+    assert (metrics["accuracy"], metrics["samples"]) == (1.0, 15)
+    assert metrics["out_of_scope"]["out_of_scope"] == 4
+    assert metrics["out_of_scope"]["recall_at_rate"] == 1.0
+    if name == "cascade":
+        assert metrics["answered_by"] == {"sure": 15}
+    assert [p.label for p in loaded.predict(inside)] == [s.target for s in inside]
+    with pytest.raises(DataError, match="'purple' was not among"):
+        loaded.evaluate([Sample("1", text="red", target="purple")])
+
+
+def test_many_threads_get_the_same_answers(predictor):
+    texts = [f"{c} {i}" for i in range(20) for c in serving.COLOURS]
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda text: predictor.answer(text=text).answer, texts))
+    assert found == [f"It is {text.split()[0]}" for text in texts]
+
+
+def test_a_device_that_the_bundle_does_not_serve_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="exported for cpu only"):
+        load(write_bundle(tmp_path / "b", tmp_path / "w"), host=serving_host(), device="cuda")
