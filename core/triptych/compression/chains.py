@@ -47,7 +47,7 @@ def default_chains(model: MultimodalModel) -> list[str]:
             chains += [f"layers:{half}+vocabulary+int8", f"layers:{half}+neurons:0.5+vocabulary+int8"]
             chains += ["neurons:0.5+vocabulary+int8", "neurons:0.25+vocabulary+int8"]
     if text is not None and not isinstance(text, FeatureEncoder | CompactTextEncoder):
-        chains.append("static:256+int8")
+        chains.append("static+int8")
     if isinstance(image, TimmEncoder):
         chains += ["channels:0.75+onnx", "channels:0.5+onnx"]
     return chains

@@ -33,6 +33,7 @@ from triptych.runtime.lexical import LEXICAL
 from triptych.runtime.text import GRAPH, TOKENIZER
 from triptych.types import Sample
 
+DESCRIPTION = "description.json"
 CALIBRATION = 64
 """Values of each modality by which a graph's int8 ranges are set and its speed is compared."""
 
@@ -50,11 +51,13 @@ def export_obstacle(model: MultimodalModel) -> str | None:
     return None
 
 
-def export_model(draft: Draft, directory: Path, *, variant: str, calibration: Sequence[Sample]) -> list[str]:
+def export_model(
+    draft: Draft, directory: Path, *, variant: str, calibration: Sequence[Sample], cache: Path | None = None
+) -> list[str]:
     """Write a draft into `directory`, which is made anew, and return what is worth telling of it.
 
-    `calibration` are samples that show which values come; training samples will do. Raises `ValueError` for a model
-    with an `export_obstacle`.
+    `calibration` are samples that show which values come; training samples will do. Graphs of encoders that were
+    exported before are taken from `cache`. Raises `ValueError` for a model with an `export_obstacle`.
     """
     model = draft.model.to("cpu").eval()
     obstacle = export_obstacle(model)
@@ -68,7 +71,7 @@ def export_model(draft: Draft, directory: Path, *, variant: str, calibration: Se
         folder = directory / m
         folder.mkdir()
         values = [s.value(m) for s in calibration if s.value(m) is not None][:CALIBRATION]
-        modalities[m] = _export_encoder(model.encoder(m), folder, draft.precision, values)
+        modalities[m] = _export_encoder(model.encoder(m), folder, draft.precision, values, cache)
         notes += [f"{m}: {note}" for note in modalities[m].pop("notes", [])]
     export_top(draft, directory)
     (directory / RUNTIME).write_text(json.dumps(_describe(model, draft.precision, variant, modalities), indent=1))
@@ -109,14 +112,33 @@ def _describe(model: MultimodalModel, precision: Precision, variant: str, modali
     }
 
 
-def _export_encoder(encoder: Encoder, folder: Path, precision: Precision, values: Sequence[Any]) -> dict[str, Any]:
+def _export_encoder(
+    encoder: Encoder, folder: Path, precision: Precision, values: Sequence[Any], cache: Path | None
+) -> dict[str, Any]:
     if isinstance(encoder, StaticTextEncoder):
         return export_static(encoder, folder, precision)
     if isinstance(encoder, CompactTextEncoder):
         return export_hashed(encoder, folder, precision)
     if isinstance(encoder, TransformerTextEncoder) and packing_obstacle(encoder) is None:
         return _export_transformer(encoder, folder, precision)
-    return export_encoder(encoder, folder, precision, values)
+    if cache is None:
+        return dict(export_encoder(encoder, folder, precision, values))
+    return _cached(encoder, folder, precision, values, cache)
+
+
+def _cached(encoder: Encoder, folder: Path, precision: Precision, values: Sequence[Any], cache: Path) -> dict[str, Any]:
+    """As `export_encoder`, which takes seconds, once for each encoder and precision."""
+    kept = cache / f"{encoder.fingerprint[:32]}-{precision}"
+    if not kept.is_dir():
+        aside = kept.with_name(kept.name + ".part")
+        shutil.rmtree(aside, ignore_errors=True)
+        (aside / "files").mkdir(parents=True)
+        description = export_encoder(encoder, aside / "files", precision, values)
+        (aside / DESCRIPTION).write_text(json.dumps(description), encoding="utf-8")
+        aside.rename(kept)
+    shutil.copytree(kept / "files", folder, dirs_exist_ok=True)
+    found: dict[str, Any] = json.loads((kept / DESCRIPTION).read_text(encoding="utf-8"))
+    return found
 
 
 def _export_transformer(encoder: TransformerTextEncoder, folder: Path, precision: Precision) -> dict[str, Any]:

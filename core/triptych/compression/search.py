@@ -107,10 +107,7 @@ class Search:
 
     def run(self, chains: Sequence[str]) -> list[Candidate]:
         """Every candidate, the dropped ones with their reason. Raises `ConfigError` for a chain that is none."""
-        candidates = [
-            Candidate(chain, parse_chain(chain, self.host), self.directory / "exported" / variant_directory(chain))
-            for chain in dict.fromkeys(chains)
-        ]
+        candidates = [self._candidate(chain) for chain in dict.fromkeys(chains)]
         self._each(candidates, self._first, "convert")
         self._measure(candidates)
         self._each(_left(candidates), self._without_training, "judge")
@@ -126,6 +123,15 @@ class Search:
             elif candidate.effort < 1.0:
                 candidate.notes.append("the time budget ended before a full recovery")
         return candidates
+
+    def _candidate(self, chain: str) -> Candidate:
+        directory = self.directory / "exported" / variant_directory(chain)
+        try:
+            return Candidate(chain, parse_chain(chain, self.host), directory)
+        except TriptychError:
+            raise
+        except Exception as error:  # a plugin's constructor
+            return Candidate(chain, [], directory, dropped=_failure(chain, error))
 
     # -- rungs ------------------------------------------------------------------------------------------------
 
@@ -164,7 +170,10 @@ class Search:
             candidate.dropped = reason
             return
         samples = self.context.train[: 4 * REQUESTS]
-        candidate.notes = export_model(draft, candidate.directory, variant=candidate.chain, calibration=samples)
+        cache = self.directory / "graphs"
+        candidate.notes = export_model(
+            draft, candidate.directory, variant=candidate.chain, calibration=samples, cache=cache
+        )
         candidate.draft = draft
         candidate.size_mb = size_mb(candidate.directory)
 
@@ -247,8 +256,7 @@ class Search:
             except TriptychError as error:
                 candidate.dropped = str(error)
             except Exception as error:  # a compressor, perhaps a plugin's: the others go on
-                log.warning("the chain %s failed", candidate.chain, exc_info=True)
-                candidate.dropped = f"failed: {type(error).__name__}: {error}"
+                candidate.dropped = _failure(candidate.chain, error)
 
     def _progress(self, progress: Progress) -> None:
         self._check_time()
@@ -257,6 +265,11 @@ class Search:
     def _check_time(self) -> None:
         if self.deadline is not None and time.monotonic() > self.deadline:
             raise OutOfTimeError
+
+
+def _failure(chain: str, error: Exception) -> str:
+    log.warning("the chain %s failed", chain, exc_info=error)
+    return f"failed: {type(error).__name__}: {error}"
 
 
 def _left(candidates: Sequence[Candidate]) -> list[Candidate]:

@@ -61,20 +61,30 @@ class Space(ABC):
         if self.scope is not None:
             scores = self.scope.score(fused.embedding, outputs, evidence_of(encoded))
             threshold = self.scope.threshold
+        named = self._named(outputs)
+        weights, mask = fused.weights.tolist(), encoded.mask.tolist()
         found = []
         for row, score in enumerate(scores.tolist()):
-            order = np.argsort(-outputs[row], kind="stable").tolist() if self.labels else []
             prediction = Prediction(
-                probabilities={self.labels[i]: float(outputs[row, i]) for i in order},
+                probabilities=named[row] if self.labels else {},
                 scope_score=score,
                 in_scope=score >= threshold,
                 embedding=fused.embedding[row],
-                attribution={m: float(w) for m, w in zip(self.modalities, fused.weights[row], strict=True) if w > 0},
-                values=dict(zip(self.names, outputs[row].tolist(), strict=True)) if self.names else {},
+                attribution={m: w for m, w in zip(self.modalities, weights[row], strict=True) if w > 0},
+                values={} if self.labels else named[row],
             )
-            vectors = {m: encoded.vectors[m][row] for i, m in enumerate(self.modalities) if encoded.mask[row, i]}
+            vectors = {m: encoded.vectors[m][row] for m, there in zip(self.modalities, mask[row], strict=True) if there}
             found.append(Outcome(prediction, vectors, self.variant, self.home))
         return found
+
+    def _named(self, outputs: Array) -> list[dict[str, float]]:
+        """For each sample its labels, most probable first, or its numbers; all samples at once, for there are many."""
+        if not self.labels:
+            return [dict(zip(self.names, row, strict=False)) for row in outputs.tolist()]
+        order = np.argsort(-outputs, axis=1, kind="stable")
+        labels = np.array(self.labels, dtype=object)[order].tolist()
+        values = np.take_along_axis(outputs, order, axis=1).tolist()
+        return [dict(zip(*row, strict=True)) for row in zip(labels, values, strict=True)]
 
     def seen(self, encoded: Encoded) -> Seen:
         """What detectors are fitted on and verdicts are made of."""
