@@ -19,7 +19,7 @@ from triptych.runtime.base import Array
 
 TABLE, WORDS = "table.safetensors", "words.json"
 SCALE = ".scale"  # behind the name of an int8 tensor: one float for each of its rows
-CHUNK = 256
+CHUNK = 64
 """Texts whose rows are gathered at a time: what is gathered stays in the cache."""
 
 
