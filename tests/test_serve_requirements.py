@@ -25,17 +25,24 @@ NEEDED = [line for line in LINES if line and not line.startswith("#")]
 TRAINING = {"torch", "transformers", "timm", "scikit-learn", "scipy", "pyarrow", "matplotlib", "onnx", "peft"}
 OWN = {"triptych", "triptych_apps", "triptych_configs", "triptych_customer_service", "tests"}
 
-REFUSING = """
-import importlib.abc, json, sys
-REFUSED = set(json.loads({refused!r}))
+WITHOUT = """
+import importlib.machinery, json, sys
+ABSENT = set(json.loads({absent!r}))
 
-class Refuse(importlib.abc.MetaPathFinder):
+class Without:
+    # finds what Python finds, but for packages that are taken to be not installed
+    find_distributions = staticmethod(importlib.machinery.PathFinder.find_distributions)
+
+    def __init__(self, finders):
+        self.finders = finders
+
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in REFUSED:
-            raise ModuleNotFoundError("No module named " + repr(name) + " in a serving installation", name=name)
-        return None
+        if name.partition(".")[0] in ABSENT:
+            return None
+        found = (finder.find_spec(name, path, target) for finder in self.finders)
+        return next((spec for spec in found if spec is not None), None)
 
-sys.meta_path.insert(0, Refuse())
+sys.meta_path[:] = [Without(sys.meta_path[:])]
 """
 LIBRARY = """
 import triptych
@@ -75,7 +82,7 @@ def with_dependencies(names: list[str]) -> set[str]:
 
 
 @pytest.fixture(scope="module")
-def refused() -> set[str]:
+def absent() -> set[str]:
     """Top-level modules that are installed here, and would not be where only this file's requirements are."""
     distributions = with_dependencies([Requirement(line).name for line in NEEDED])
     packages = importlib.metadata.packages_distributions()
@@ -100,7 +107,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return bundles.write_bundle(folder / "served", folder / "work")
 
 
-def serve(code: str, refused: set[str], plugin: Path, home: Path) -> str:
+def serve(code: str, absent: set[str], plugin: Path, home: Path) -> str:
     """What a process prints that can import nothing but what serving needs."""
     environment = {
         **os.environ,
@@ -108,7 +115,7 @@ def serve(code: str, refused: set[str], plugin: Path, home: Path) -> str:
         "TRIPTYCH_HOME": str(home),
         "COLUMNS": "120",
     }
-    script = REFUSING.format(refused=json.dumps(sorted(refused))) + code
+    script = WITHOUT.format(absent=json.dumps(sorted(absent))) + code
     command = [sys.executable, "-c", script]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=REPOSITORY)
     assert done.returncode == 0, done.stderr
@@ -127,23 +134,31 @@ def test_every_requirement_is_declared_with_the_same_bound():
     assert set(NEEDED) <= set(PROJECT["dependencies"])
 
 
+def test_what_only_training_needs_is_taken_away(absent, plugin, tmp_path):
+    code = """
+import importlib.util
+print(json.dumps([p for p in ("torch", "transformers", "sklearn", "scipy", "faiss") if importlib.util.find_spec(p)]))
+"""
+    assert json.loads(serve(code, absent, plugin, tmp_path)) == ["faiss"]
+
+
 def test_serving_installs_nothing_that_only_training_needs():
     assert with_dependencies([Requirement(line).name for line in NEEDED]) & TRAINING == set()
 
 
-def test_the_library_answers_with_these_alone(refused, plugin, bundle, media, tmp_path):
+def test_the_library_answers_with_these_alone(absent, plugin, bundle, media, tmp_path):
     code = LIBRARY.format(bundle=str(bundle), state=str(tmp_path / "state"), **media)
-    answers = [json.loads(line) for line in serve(code, refused, plugin, tmp_path).splitlines()]
+    answers = [json.loads(line) for line in serve(code, absent, plugin, tmp_path).splitlines()]
     assert [answer[:2] for answer in answers] == [["It is green", "tiny:3"]] * 4
     assert answers[0][2][0] == "doc-green"
     assert answers[0][2][1].startswith("green")
     assert [answer[3] for answer in answers] == [["text"], ["image"], ["audio"], ["audio", "image", "text"]]
 
 
-def test_the_command_line_answers_with_these_alone(refused, plugin, bundle, media, tmp_path):
+def test_the_command_line_answers_with_these_alone(absent, plugin, bundle, media, tmp_path):
     given = ["ask", str(bundle), "a green one", "--image", media["picture"], "--audio", media["sound"]]
-    shown = serve(COMMAND.format(arguments=json.dumps(given)), refused, plugin, tmp_path)
+    shown = serve(COMMAND.format(arguments=json.dumps(given)), absent, plugin, tmp_path)
     assert "It is green" in shown
     assert "tiny:3" in shown
-    as_json = serve(COMMAND.format(arguments=json.dumps([*given, "--json"])), refused, plugin, tmp_path)
+    as_json = serve(COMMAND.format(arguments=json.dumps([*given, "--json"])), absent, plugin, tmp_path)
     assert json.loads(as_json)["variant"] == "tiny:3"

@@ -29,7 +29,7 @@ def ask(bundle: str, text: str | None, device: str | None, as_json: bool, **fiel
         request["text"] = sys.stdin.read().strip() if text == "-" else text
     if not request:
         raise click.UsageError("There is nothing to ask: give TEXT, --image FILE or --audio FILE.")
-    from triptych import predictor  # late: it brings torch
+    from triptych import predictor  # late: it brings the model
 
     response = predictor.load(bundle, device=device or "auto").answer(**request)
     if as_json:

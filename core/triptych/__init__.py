@@ -5,7 +5,7 @@
     predictor = triptych.load("path/to/bundle")
     response = predictor.answer(text="I was charged twice")
 
-Importing this package loads no torch; `load` does, when it is called.
+Importing this package loads no torch; `load` does where a bundle answers with a model that was not exported.
 """
 
 from __future__ import annotations
