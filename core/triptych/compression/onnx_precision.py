@@ -55,7 +55,7 @@ def halve_weights(path: Path) -> None:
 def choose_precision(path: Path, calibration: Sequence[Inputs]) -> str:
     """Quantize a graph in place if that makes it faster here, else store its weights as float16; says which and why.
 
-    The time of one value is measured in turns on one thread.
+    The processor time of one value is measured in turns on one thread.
     """
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         candidate = Path(folder) / path.name
@@ -76,14 +76,17 @@ def choose_precision(path: Path, calibration: Sequence[Inputs]) -> str:
 
 
 def compare_speed(paths: Sequence[Path], inputs: Inputs, *, rounds: int = ROUNDS) -> list[float]:
-    """The median milliseconds of one call of each graph on one thread, measured in turns."""
+    """The median CPU milliseconds of one call of each graph on one thread, measured in turns.
+
+    What else the machine does meanwhile does not count.
+    """
     sessions = [open_graph(path, threads=1, exact=True) for path in paths]
     for session in sessions:
         session.run(None, dict(inputs))  # the first call allocates
     times = np.zeros((rounds, len(sessions)))
     for i in range(rounds):
         for j, session in enumerate(sessions):
-            start = time.perf_counter()
+            start = time.thread_time()
             session.run(None, dict(inputs))
-            times[i, j] = time.perf_counter() - start
+            times[i, j] = time.thread_time() - start
     return [float(seconds) * 1000 for seconds in np.median(times, axis=0)]

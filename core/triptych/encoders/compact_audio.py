@@ -189,12 +189,12 @@ def _segments(values: Tensor, frames: Tensor) -> Tensor:
 
 def _quantiles(values: Tensor, frames: Tensor) -> Tensor:
     """The 10 % and 90 % quantiles (nearest frame) of [batch, frames, n] over each sound's frames: [batch, 2 n]."""
-    beyond = ~frame_mask(frames, values.shape[1]).unsqueeze(2)
-    ordered = values.masked_fill(beyond, float("inf")).sort(dim=1).values
+    beyond = ~frame_mask(frames, values.shape[1]).unsqueeze(1)
+    ordered = values.transpose(1, 2).masked_fill(beyond, float("inf")).sort(dim=2).values  # [batch, n, frames]
     picked = []
     for quantile in QUANTILES:
-        index = ((frames - 1) * quantile).round().long()[:, None, None].expand(-1, 1, values.shape[2])
-        picked.append(ordered.gather(1, index).squeeze(1))
+        index = ((frames - 1) * quantile).round().long()[:, None, None].expand(-1, values.shape[2], 1)
+        picked.append(ordered.gather(2, index).squeeze(2))
     return torch.cat(picked, dim=1)
 
 

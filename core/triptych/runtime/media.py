@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
 GRAPH, FEATURES = "graph.onnx", "features.safetensors"  # files in a runner's directory
-AT_ONCE = 4  # values in one call of a network: its activations stay in the processor's cache
+AT_ONCE = 2  # values in one call of a network: its activations stay in the cache, one call more costs little
 
 Vectors = np.ndarray[Any, np.dtype[np.float32]]
 
