@@ -18,7 +18,8 @@ class Shop:
     """The suite with the plugin installed beside it; every command is a process of its own."""
 
     def __init__(self, packages: Path, home: Path) -> None:
-        self.environment = {**os.environ, "PYTHONPATH": str(packages), "TRIPTYCH_HOME": str(home)}
+        quick = {"TRIPTYCH__COMPRESSION__ENABLED": "false"}
+        self.environment = {**os.environ, **quick, "PYTHONPATH": str(packages), "TRIPTYCH_HOME": str(home)}
         self.scripts = packages / "bin"
 
     def triptych(self, *arguments: str, program: str = "triptych") -> subprocess.CompletedProcess[str]:

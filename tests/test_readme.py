@@ -42,6 +42,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
         writer.writerows(row for label in kept.values() for row in label[:ROWS])
     overrides = [
         f"data.path={folder / 'messages.csv'}",
+        "compression.enabled=false",
         f"vertical.knowledge_base={sample.parent / 'knowledge_base.jsonl'}",
     ]
     config = load_config(vertical.defaults(), overrides=overrides)

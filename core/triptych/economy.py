@@ -74,10 +74,10 @@ def economise(
     workspace: Path,
     progress: Callable[[Progress], None],
 ) -> Economy:
-    """Search, judge, measure, choose. `workspace` keeps what a stopped search has made."""
+    """Search (where that is `settings.enabled`), judge, measure, choose; `workspace` keeps what a stopped search made."""
     started = time.process_time()
     metric = HEADLINE[trained.session.kind]
-    candidates = _search(trained, budget, settings, prices, workspace, progress)
+    candidates = _search(trained, budget, settings, prices, workspace, progress) if settings.enabled else []
     parent = judge_parent(trained, metric)
     finalists = _finalists(candidates, parent, budget, metric)
     judged = []

@@ -155,5 +155,6 @@ def child_environment(plugin_folder: Path, home: Path) -> dict[str, str]:
         "PYTHONPATH": os.pathsep.join([str(plugin_folder), str(ROOT), os.environ.get("PYTHONPATH", "")]),
         "TRIPTYCH_HOME": str(home),
         "OMP_NUM_THREADS": "1",
+        "TRIPTYCH__COMPRESSION__ENABLED": "false",  # tests of compression switch it on
         "PYTHONUNBUFFERED": "1",
     }

@@ -19,6 +19,7 @@ from triptych_apps.outcomes import EvaluateOutcome, RunOutcome
 NAME = "customer-service"
 LABELS = ("double_charge", "damaged_item", "delivery_status", "login_problem", "gift_card", "out_of_scope")
 EACH = {"words": 14, "media": 4}  # messages of each label: enough to learn from, few enough to be quick
+CHAINS = 'compression.chains=["onnx", "int8"]'  # those that need no training
 pytestmark = pytest.mark.slow
 
 
@@ -45,7 +46,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Service:
     sample = default_host().vertical(NAME).sample_data(folder)
     data = write_subset(sample, folder / "subset.csv")
     articles = f"vertical.knowledge_base={sample.parent / 'knowledge_base.jsonl'}"
-    done = Service(home, data, "").call("run", NAME, "--data", data, "--set", articles, "--json")
+    done = Service(home, data, "").call("run", NAME, "--data", data, "--set", articles, "--set", CHAINS, "--json")
     assert done.returncode == 0, done.stderr
     return Service(home, data, done.stdout)
 

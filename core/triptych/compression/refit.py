@@ -23,7 +23,7 @@ from triptych.tuning.loop import drop_modalities, schedule
 
 BATCH = 256
 STEPS = 400
-LEARNING_RATE = 3e-4
+LEARNING_RATE = 1e-3
 HIDDEN = 0.3
 LOOKS = 8
 """How often validation data is asked; the best weights are kept, those at the start among them."""

@@ -110,7 +110,6 @@ class Search:
         candidates = [self._candidate(chain) for chain in dict.fromkeys(chains)]
         self._each(candidates, self._first, "convert")
         self._measure(candidates)
-        self._each(_left(candidates), self._without_training, "judge")
         self._drop_hopeless(candidates)
         trained = [c for c in _left(candidates) if c.quality is None]
         if len(trained) > 2:
@@ -136,18 +135,16 @@ class Search:
     # -- rungs ------------------------------------------------------------------------------------------------
 
     def _first(self, candidate: Candidate) -> None:
-        """Convert and export without training: what it would cost."""
+        """Convert and export without training: what it would cost. Where nothing is to be recovered, that is all."""
         model = self.context.teacher.model
         for compressor in candidate.compressors:
             reason = compressor.obstacle(model)
             if reason is not None:
                 candidate.dropped = reason
                 return
-        self._export(candidate, 0.0)
-
-    def _without_training(self, candidate: Candidate) -> None:
-        """Those that have nothing to recover are finished here."""
-        if not any(trains(c) for c in candidate.compressors):
+        if any(trains(c) for c in candidate.compressors):
+            self._export(candidate, 0.0)
+        else:
             self._recover(candidate, 1.0)
 
     def _recover(self, candidate: Candidate, effort: float) -> None:
@@ -185,7 +182,7 @@ class Search:
 
     def _measure(self, candidates: list[Candidate]) -> None:
         """Speed of everything that was exported, in turns with the parent."""
-        alive = _left(candidates)
+        alive = [c for c in _left(candidates) if c.draft is not None]
         if not alive:
             return
         answers: dict[str, Answer] = {"": self.parent}
@@ -205,7 +202,8 @@ class Search:
         """What breaks a limit that training does not change, or is no better than the chain it adds a step to."""
         by_chain = {c.chain: c for c in candidates}
         for candidate in _left(candidates):
-            candidate.dropped = self._beyond_limits(candidate) or self._no_gain(candidate, by_chain)
+            if candidate.speed is not None:
+                candidate.dropped = self._beyond_limits(candidate) or self._no_gain(candidate, by_chain)
 
     def _beyond_limits(self, candidate: Candidate) -> str:
         assert candidate.speed is not None
@@ -235,7 +233,7 @@ class Search:
 
     def _halve(self, trained: list[Candidate], candidates: list[Candidate]) -> None:
         """Keep the better half of those that were trained a little, by how many others are better in all respects."""
-        alive = [c for c in trained if not c.dropped]
+        alive = [c for c in trained if not c.dropped and c.quality is not None]
         field_ = [c for c in _left(candidates) if c.quality is not None]
         order = sorted(alive, key=lambda c: (_dominated_by(c, field_), -(c.quality or 0.0)))
         for candidate in order[max(2, -(-len(alive) // 2)) :]:
