@@ -17,7 +17,8 @@ from triptych.runtime.graphs import open_graph
 Array = np.ndarray[Any, Any]
 Inputs = Mapping[str, Array]  # by the names of a graph's inputs
 
-ALIKE = 0.99  # cosine with the float vectors that a group of quantized convolutions must keep
+ALIKE = 0.99  # cosine with the float vectors that a quantized network must keep
+STRICT = (0.99, 0.995, 0.998)  # the same for a part of it: losses of parts add up
 COVERED = 99.99  # percent of an activation's values that its range covers: the few beyond are clipped
 SEEN = 40_000  # values of one activation in one batch are enough to know its range
 PROBES = 32  # graphs that the search for harmful layers may try; each takes part of a second
@@ -40,8 +41,11 @@ def quantize_graph(path: Path, calibration: Sequence[Inputs]) -> None:
         new = Path(folder) / path.name
         if _convolutions(graph):
             network = _Network(path, calibration)
-            harmful = _harmful(network, Path(folder) / "probe.onnx")
-            network.write([n for n in network.convolutions if n not in harmful], new)
+            for alike in STRICT:
+                harmful = _harmful(network, Path(folder) / "probe.onnx", alike)
+                network.write([n for n in network.convolutions if n not in harmful], new)
+                if network.similarity(new) >= ALIKE:
+                    break
         elif _has_weight_products(graph):
             _quantize_products(path, new)
         else:
@@ -76,6 +80,10 @@ class _Network:
         self.ranges = self._measure({t for n in used for t in (*n.input, *n.output)} - weights, calibration)
         self.probes = [{name: values[:PROBED] for name, values in batch.items()} for batch in calibration[:1]]
         self.wanted = outputs(path, self.probes)
+
+    def similarity(self, path: Path) -> float:
+        """The cosine of a graph's vectors with those of the float network, on a few values."""
+        return similarity(self.wanted, outputs(path, self.probes))
 
     def write(self, convolutions: Sequence[str], path: Path) -> None:
         """Write the graph with these convolutions, and what lies between them, in eight bits."""
@@ -125,8 +133,8 @@ class _Network:
         }
 
 
-def _harmful(network: _Network, probe: Path) -> set[str]:
-    """The convolutions that change the vectors much when they are quantized, found by halving."""
+def _harmful(network: _Network, probe: Path, alike: float) -> set[str]:
+    """The convolutions whose quantization leaves less than `alike` of the vectors' cosine, found by halving."""
     tried = 0
 
     def search(group: Sequence[str]) -> set[str]:
@@ -135,7 +143,7 @@ def _harmful(network: _Network, probe: Path) -> set[str]:
             return set(group)
         tried += 1
         network.write(group, probe)
-        if similarity(network.wanted, outputs(probe, network.probes)) >= ALIKE:
+        if network.similarity(probe) >= alike:
             return set()
         if len(group) == 1:
             return set(group)
