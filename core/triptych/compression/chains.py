@@ -17,7 +17,7 @@ PLAIN = ("onnx", "fp16", "int8")
 
 
 def parse_chain(spelling: str, host: Host) -> list[Compressor]:
-    """The compressors of a chain such as "layers:3+vocabulary+int8".
+    """The compressors of a chain such as "layers:3+vocabulary:common+int8".
 
     Raises `ConfigError` for an empty chain, one that is exported in two precisions or changed after that, or a wrong
     argument; `UnknownNameError` for a compressor that no plugin offers.
@@ -40,12 +40,12 @@ def default_chains(model: MultimodalModel) -> list[str]:
     image = model.encoders["image"] if "image" in model.modalities else None
     chains = list(PLAIN)
     if isinstance(text, TransformerTextEncoder):
-        chains.append("vocabulary+int8")
+        chains.append("vocabulary:common+int8")
         # what shortens the transformer is trained once and shared by the chains that begin with it
         half = text.layers // 2
         if half:
-            chains += [f"layers:{half}+vocabulary+int8", f"layers:{half}+neurons:0.5+vocabulary+int8"]
-            chains += ["neurons:0.5+vocabulary+int8", "neurons:0.25+vocabulary+int8"]
+            chains += [f"layers:{half}+vocabulary:common+int8", f"layers:{half}+neurons:0.5+vocabulary:common+int8"]
+            chains += ["neurons:0.5+vocabulary:common+int8", "neurons:0.25+vocabulary:common+int8"]
     if text is not None and not isinstance(text, FeatureEncoder | CompactTextEncoder):
         chains.append("static+int8")
     if isinstance(image, TimmEncoder):

@@ -1,6 +1,7 @@
 """Only the tokens that the domain uses: "vocabulary", or "vocabulary:8000" for at most that many.
 
-A general vocabulary is most of a small text model, and a domain uses a small part of it (Abdaoui et al. 2020, "Load
+"vocabulary:common" keeps the common tokens of the language as well: with few training texts, many a word of the next
+message was in none of them. A general vocabulary is most of a small text model, and a domain uses a small part of it (Abdaoui et al. 2020, "Load
 What You Need"). Texts made of the tokens kept have the very same vectors; a word that fell out is read in pieces.
 """
 
@@ -30,6 +31,10 @@ AFTER_PADDING = ("roberta", "xlm-roberta", "camembert", "mpnet")
 """Models that count positions from the id of the padding on: it must stay what it is."""
 
 
+COMMON = 8_000
+"""Tokens that "vocabulary:common" keeps of any text."""
+
+
 class Vocabulary(Compressor):
     """Drop the rows of the embedding table, and the tokens, that no training text has."""
 
@@ -37,8 +42,10 @@ class Vocabulary(Compressor):
 
     def __init__(self, argument: str = "") -> None:
         super().__init__(argument)
+        self.common = COMMON if argument == "common" else 0
+        argument = "" if self.common else argument
         if argument and not (argument.isdecimal() and int(argument) > 0):
-            raise ConfigError(f"compressor vocabulary:{argument} needs the number of tokens to keep at most")
+            raise ConfigError(f"compressor vocabulary:{argument} needs the number of tokens to keep at most, or common")
         self.most = int(argument) if argument else None
 
     def obstacle(self, model: MultimodalModel) -> str | None:
@@ -57,7 +64,7 @@ class Vocabulary(Compressor):
         """See the base."""
         student, encoder = copied(model)
         texts = [as_text(s.text) for s in context.train if s.text is not None]
-        kept = _chosen(encoder, texts, self.most)
+        kept = _chosen(encoder, texts, self.most, self.common)
         places = {old: new for new, old in enumerate(kept)}
         pad = encoder.settings["pad"]
         old = _table(encoder)
@@ -80,14 +87,19 @@ def _table(encoder: TransformerTextEncoder) -> nn.Embedding:
     return table
 
 
-def _chosen(encoder: TransformerTextEncoder, texts: list[str], most: int | None) -> list[int]:
-    """Ids to keep, ascending: the essential ones, then those seen, the most frequent first as long as there is room."""
+def _chosen(encoder: TransformerTextEncoder, texts: list[str], most: int | None, common: int) -> list[int]:
+    """Ids to keep, ascending: the essential ones, then those seen, the most frequent first as long as there is room.
+
+    The first `common` of the vocabulary stay too: tokenizers number what they learn from the most frequent on.
+    """
     tokenizer = encoder.tokenizer
     pad = encoder.settings["pad"]
     kept = essential_tokens(tokenizer) | {pad}
     if encoder.model_config.model_type in AFTER_PADDING:
         kept |= set(range(pad))
     parts = token_parts(tokenizer)
+    for token in range(min(common, _table(encoder).num_embeddings)):
+        kept |= with_parts(token, parts)
     seen = Counter(token for encoding in tokenizer.encode_batch_fast(texts) for token in encoding.ids)
     for token, _ in seen.most_common():
         more = with_parts(token, parts) - kept

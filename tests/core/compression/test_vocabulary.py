@@ -176,3 +176,11 @@ def test_obstacles_and_wrong_arguments(tmp_path: Path) -> None:
     for argument in ("0", "many", "-5"):
         with pytest.raises(ConfigError, match="number of tokens"):
             Vocabulary(argument)
+
+
+def test_common_tokens_stay_even_if_no_training_text_has_them(tmp_path: Path) -> None:
+    model = teacher_model()
+    small = Vocabulary("common").convert(model, context_of(model, tmp_path))
+    tokenizer = small.encoder("text").tokenizer
+    assert all(tokenizer.token_to_id(token) is not None for token in UNUSED)  # all of a tiny vocabulary is common
+    assert Vocabulary("common").spelling == "vocabulary:common"
