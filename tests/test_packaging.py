@@ -17,7 +17,7 @@ PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-
 OWN = {"triptych", "triptych_apps", "triptych_configs", "triptych_customer_service"}
 DISTRIBUTIONS = importlib.metadata.packages_distributions()
 # needed by what we import, not by name: torch's TensorBoard writer, timm's transforms
-NEEDED_BY_OTHERS = {"tensorboard", "torchvision"}
+NEEDED_BY_OTHERS = {"onnxscript", "tensorboard", "torchvision"}
 
 
 def canonical(name: str) -> str:
