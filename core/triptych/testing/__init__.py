@@ -10,8 +10,17 @@ Each check raises `AssertionError` with the promise that is broken.
 
 from __future__ import annotations
 
+from triptych.testing.compressors import check_compressor
 from triptych.testing.context import FakeContext, prediction
 from triptych.testing.parts import check_encoder, check_fusion, no_network
 from triptych.testing.verticals import check_vertical
 
-__all__ = ["FakeContext", "check_encoder", "check_fusion", "check_vertical", "no_network", "prediction"]
+__all__ = [
+    "FakeContext",
+    "check_compressor",
+    "check_encoder",
+    "check_fusion",
+    "check_vertical",
+    "no_network",
+    "prediction",
+]
