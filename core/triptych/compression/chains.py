@@ -13,7 +13,7 @@ from triptych.models.multimodal import MultimodalModel
 
 JOIN = "+"
 PLAIN = ("onnx", "fp16", "int8")
-"""No training: the same model in other arithmetic."""
+"""The same model in other arithmetic: what a chain may end with."""
 
 
 def parse_chain(spelling: str, host: Host) -> list[Compressor]:
@@ -38,7 +38,9 @@ def default_chains(model: MultimodalModel) -> list[str]:
     """What is tried where nothing else is asked for, cheap ideas first."""
     text = model.encoders["text"] if "text" in model.modalities else None
     image = model.encoders["image"] if "image" in model.modalities else None
-    chains = list(PLAIN)
+    chains = ["onnx", "int8"]  # where int8 is no faster it stores half precision, so that fp16 is not tried beside it
+    if text is not None and not isinstance(text, FeatureEncoder | CompactTextEncoder):
+        chains.append("static+int8")
     if isinstance(text, TransformerTextEncoder):
         chains.append("vocabulary:common+int8")
         # what shortens the transformer is trained once and shared by the chains that begin with it
@@ -46,8 +48,6 @@ def default_chains(model: MultimodalModel) -> list[str]:
         if half:
             chains += [f"layers:{half}+vocabulary:common+int8", f"layers:{half}+neurons:0.5+vocabulary:common+int8"]
             chains += ["neurons:0.5+vocabulary:common+int8", "neurons:0.25+vocabulary:common+int8"]
-    if text is not None and not isinstance(text, FeatureEncoder | CompactTextEncoder):
-        chains.append("static+int8")
     if isinstance(image, TimmEncoder):
         chains += ["channels:0.75+onnx", "channels:0.5+onnx"]
     return chains

@@ -8,6 +8,7 @@ head.safetensors    with one modality, instead: the linear head
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Sequence
@@ -73,19 +74,38 @@ def export_model(
         values = [s.value(m) for s in calibration if s.value(m) is not None][:CALIBRATION]
         modalities[m] = _export_encoder(model.encoder(m), folder, draft.precision, values, cache)
         notes += [f"{m}: {note}" for note in modalities[m].pop("notes", [])]
-    export_top(draft, directory)
+    export_top(draft, directory, cache=cache)
     (directory / RUNTIME).write_text(json.dumps(_describe(model, draft.precision, variant, modalities), indent=1))
     return notes
 
 
-def export_top(draft: Draft, directory: Path) -> None:
+def export_top(draft: Draft, directory: Path, *, cache: Path | None = None) -> None:
     """Write what stands on the encoders (projections, fusion, head), over an earlier one where there is one."""
     if draft.model.fusion is None:
         _export_head(draft.model, directory / HEAD)
         return
+    kept = None if cache is None else cache / f"{_fingerprint_of_top(draft.model)}-{draft.precision}.onnx"
+    if kept is not None and kept.is_file():
+        shutil.copyfile(kept, directory / FUSION)
+        return
     export_fusion(draft.model, directory / FUSION)
     if draft.precision != "fp32":
         halve_weights(directory / FUSION)
+    if kept is not None:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(directory / FUSION, kept.with_suffix(".part"))
+        kept.with_suffix(".part").rename(kept)
+
+
+def _fingerprint_of_top(model: MultimodalModel) -> str:
+    """A hash of everything but the encoders: equal ones have the same graph."""
+    digest = hashlib.sha256(repr([(m, model.encoder(m).dim) for m in model.modalities]).encode())
+    digest.update(json.dumps([getattr(model.fusion, "name", ""), model.head.settings], sort_keys=True).encode())
+    for key, tensor in sorted(model.state_dict().items()):
+        if not key.startswith("encoders.") and key != "temperatures":
+            digest.update(key.encode())
+            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:32]
 
 
 def write_temperatures(directory: Path, temperatures: Sequence[float]) -> None:

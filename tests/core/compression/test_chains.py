@@ -26,7 +26,7 @@ def test_every_default_chain_can_be_parsed_and_has_no_obstacle() -> None:
 
 
 def test_features_need_no_text_compressor() -> None:
-    assert default_chains(tiny_model()) == ["onnx", "fp16", "int8"]
+    assert default_chains(tiny_model()) == ["onnx", "int8"]
 
 
 def test_the_parents_of_a_chain_lack_one_step() -> None:
