@@ -411,6 +411,11 @@ def main() -> None:
         f"batch of {BATCH}; {judged_models} models judged, {len(found)} on its front.",
         "Runs of each pass: " + ", ".join(f"{name} {count}" for name, count in sorted(failures.tried.items())) + ".",
         "MB of an Olive model is its ONNX file and the tokenizer.",
+        f"A batch is {BATCH} mixed requests: Olive's graphs, like sentence-transformers, pad it to its longest text, "
+        "Triptych's packs texts behind one another. Single requests compare the graphs, batches what is served with "
+        "them.",
+        "Olive times each model once and by the wall clock; with other work on the machine that is noise, and its "
+        "front is chosen by it. Only the table by our meter, in turns, compares.",
         *LIMITS,
     ]
     notes += [f"Failed {count} times: {what}" for what, count in failures.seen.most_common()]
