@@ -23,6 +23,7 @@ COMMANDS = {
     "compress": Lazy(
         "triptych_apps.compress:compress", "Find the cheapest variant of a bundle that keeps the quality asked for."
     ),
+    "export": Lazy("triptych_apps.export:export", "Copy what answering needs, and nothing else."),
     "ask": Lazy("triptych_apps.ask:ask", "Ask a bundle one question, in words, a picture or a voice note."),
     "chat": Lazy("triptych_apps.chat:chat", "Talk with a bundle."),
     "info": Lazy("triptych_apps.info:info", "Show what a bundle holds and how good it is."),
@@ -30,7 +31,7 @@ COMMANDS = {
     "plugins": Lazy("triptych_apps.plugins:plugins", "List plugins and what they offer."),
     "doctor": Lazy("triptych_apps.doctor:doctor", "Check this machine: packages, weights, devices, disk."),
 }
-_OF_A_VERTICAL = ("run", "train", "evaluate", "compress", "ask", "chat", "info", "rollback")
+_OF_A_VERTICAL = ("run", "train", "evaluate", "compress", "export", "ask", "chat", "info", "rollback")
 
 
 def _start(ctx: click.Context, verbose: bool) -> None:

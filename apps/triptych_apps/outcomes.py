@@ -146,6 +146,13 @@ class RollbackOutcome(Outcome):
     bundle: str = Field(description="The version that answers from now on.")
 
 
+class ExportOutcome(Outcome):
+    """`triptych export --json`."""
+
+    bundle: str = Field(description="The directory that was written; give it to `ask`, or copy it elsewhere.")
+    size_mb: float
+
+
 class ErrorDetail(Outcome):
     """What went wrong."""
 
@@ -167,5 +174,6 @@ SCHEMAS: dict[str, type[BaseModel]] = {
     "plugins": PluginsOutcome,
     "doctor": DoctorOutcome,
     "rollback": RollbackOutcome,
+    "export": ExportOutcome,
     "error": ErrorOutcome,
 }

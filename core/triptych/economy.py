@@ -25,8 +25,7 @@ from triptych.compression.prices import Prices
 from triptych.compression.row import LOWER_IS_BETTER
 from triptych.compression.search import Candidate, Limits, Search
 from triptych.config import CompressionConfig
-from triptych.evaluation.judge import HEADLINE
-from triptych.evaluation.metrics import classification_metrics
+from triptych.evaluation.judge import HEADLINE, judge_outputs
 from triptych.evaluation.risk import ThresholdChoice, choose_threshold
 from triptych.finalist import Judged, Trained, judge_candidate, judge_parent
 from triptych.indexing import write_documents, write_examples
@@ -35,6 +34,7 @@ from triptych.runtime.cascade import Cascade, CascadeSettings
 from triptych.runtime.open import VARIANTS, variant_directory
 from triptych.tuning.base import Progress
 
+ACCURACY = "accuracy"
 FINALISTS = 5
 """Variants that are judged on the test split, beside the parent."""
 MOST_ESCALATED = 0.6
@@ -74,16 +74,19 @@ def economise(
     workspace: Path,
     progress: Callable[[Progress], None],
 ) -> Economy:
-    """Search (where that is `settings.enabled`), judge, measure, choose; `workspace` keeps what a stopped search made."""
+    """Search (where that is `settings.enabled`), judge, measure, choose.
+
+    `workspace` keeps what a stopped search has made.
+    """
     started = time.process_time()
     metric = HEADLINE[trained.session.kind]
     candidates = _search(trained, budget, settings, prices, workspace, progress) if settings.enabled else []
-    parent = judge_parent(trained, metric)
+    parent = judge_parent(trained)
     finalists = _finalists(candidates, parent, budget, metric)
     judged = []
     for number, candidate in enumerate(finalists):
         progress(Progress("judge", number, len(finalists), candidate.chain))
-        judged.append(judge_candidate(candidate, trained, parent, metric))
+        judged.append(judge_candidate(candidate, trained, parent))
     options = {j.name: Option(j, j.session) for j in (parent, *judged)}
     if settings.cascade and trained.session.kind == "classification":
         for option in _cascades(parent, judged, candidates, trained, budget, settings.assurance):
@@ -136,7 +139,7 @@ def _finalists(candidates: Sequence[Candidate], parent: Judged, budget: Budget, 
     finished = [c for c in candidates if c.finished]
     floor = -np.inf
     if budget.max_drop is not None:
-        floor = sign * parent.validation_quality - budget.max_drop / 100
+        floor = sign * parent.validation[metric] - budget.max_drop / 100
     keeping = sorted((c for c in finished if _quality(c) >= floor), key=_cpu_ms)
     losing = sorted((c for c in finished if _quality(c) < floor), key=lambda c: -_quality(c))
     return [*keeping[: FINALISTS - 1], *losing[: max(1, FINALISTS - len(keeping))]]
@@ -166,7 +169,7 @@ def _cascades(
     """A cheap variant in front of a good one, where the good one costs at least three times as much."""
     cost = {c.chain: _cpu_ms(c) for c in candidates if c.finished}
     max_drop = (budget.max_drop if budget.max_drop is not None else 0.5) / 100
-    good = [j for j in judged if parent.validation_quality - j.validation_quality <= max_drop]
+    good = [j for j in judged if j.lost(parent, ACCURACY) <= max_drop]
     if not good:
         return []
     last = min(good, key=lambda j: cost[j.name])
@@ -174,7 +177,7 @@ def _cascades(
     for first in judged:
         if first is last or 3 * cost[first.name] > cost[last.name]:
             continue
-        lost = max(0.0, parent.validation_quality - last.validation_quality)  # the last stage's own share of the drop
+        lost = max(0.0, last.lost(parent, ACCURACY))  # the last stage's own share of the drop
         choice = choose_threshold(
             first.sure["validation"],
             first.right["validation"],
@@ -189,15 +192,15 @@ def _cascades(
 
 def _cascade(first: Judged, last: Judged, choice: ThresholdChoice, parent: Judged, trained: Trained) -> Option:
     name = f"{first.name}>{last.name}"
-    right, sure = {}, {}
+    right, sure, seen, metrics = {}, {}, {}, {}
     for split in ("validation", "test"):
         on = first.sure[split] < choice.threshold
         right[split] = np.where(on, last.right[split], first.right[split])
         sure[split] = np.where(on, last.sure[split], first.sure[split])
-    on = first.sure["test"] < choice.threshold
-    probabilities = np.where(on[:, None], last.seen.probabilities, first.seen.probabilities)
-    targets = trained.model.head.encode([s.target for s in trained.inside["test"]]).numpy()
-    metrics: dict[str, Any] = {"samples": len(targets), **classification_metrics(probabilities, targets)}
+        probabilities = np.where(on[:, None], last.seen[split].probabilities, first.seen[split].probabilities)
+        seen[split] = first.seen[split]._replace(probabilities=probabilities)
+        targets = [s.target for s in trained.inside[split]]
+        metrics[split] = judge_outputs(first.session.kind, first.session.labels, seen[split], targets)
     groups = {group: right["test"][rows] for group, rows in _label_rows(trained).items()}
     agreements = [j.standing.agreement for j in (first, last) if j.standing.agreement is not None]
     note = (
@@ -207,11 +210,11 @@ def _cascade(first: Judged, last: Judged, choice: ThresholdChoice, parent: Judge
     judged = Judged(
         name,
         first.session,
-        Standing(metrics, groups, min(agreements, default=None)),
+        Standing(metrics["test"], groups, min(agreements, default=None)),
         right,
         sure,
-        first.seen,
-        float(right["validation"].mean()),
+        seen,
+        metrics["validation"],
         first.size_mb + last.size_mb,
         None,
         (),

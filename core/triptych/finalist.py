@@ -16,6 +16,7 @@ import numpy as np
 from triptych.compression.base import StepLog
 from triptych.compression.contract import Standing
 from triptych.compression.export import write_temperatures
+from triptych.compression.row import LOWER_IS_BETTER
 from triptych.compression.search import Candidate
 from triptych.config import Config
 from triptych.evaluation.calibration import fit_temperatures
@@ -73,8 +74,9 @@ class Trained:
 class Judged:
     """A model and what it said of validation and test samples.
 
-    `right` and `sure` have for both splits which answers were right (bool) and how sure they were (the calibrated
-    confidence, minus infinity where the message was taken for out of scope); empty for heads without labels.
+    `seen` has both splits, and so have `right` and `sure`: which answers were right (bool), and how sure they were (the
+    calibrated confidence, minus infinity where the message was taken for out of scope). The latter two are empty for
+    heads without labels.
     """
 
     name: str
@@ -82,13 +84,18 @@ class Judged:
     standing: Standing
     right: Mapping[str, Array]
     sure: Mapping[str, Array]
-    seen: Seen  # of the test split
-    validation_quality: float
+    seen: Mapping[str, Seen]
+    validation: Mapping[str, Any]  # metrics of that split; those of the test split are in `standing`
     size_mb: float
     directory: Path | None = None
     steps: tuple[StepLog, ...] = ()
     notes: tuple[str, ...] = ()
     cpu_seconds: float = 0.0  # spent on making it
+
+    def lost(self, parent: Judged, metric: str) -> float:
+        """How much of a metric's value is lost against the parent on validation data; negative for a gain."""
+        sign = -1.0 if metric in LOWER_IS_BETTER else 1.0
+        return sign * float(parent.validation[metric] - self.validation[metric])
 
 
 def fit_scope(session: Space, encoded: Mapping[str, Encoded], outside: Encoded, trained: Trained) -> ScopeDetector:
@@ -113,14 +120,14 @@ def fit_scope(session: Space, encoded: Mapping[str, Encoded], outside: Encoded, 
     return detector
 
 
-def judge_parent(trained: Trained, metric: str) -> Judged:
+def judge_parent(trained: Trained) -> Judged:
     """The model in service, in the terms in which its variants are judged."""
     session = trained.session
     encoded = {name: encoded_of(features) for name, features in trained.features.items()}
-    return _judged(trained.name, session, encoded, trained, dict(trained.metrics), metric, trained.size_mb, None)
+    return _judged(trained.name, session, encoded, trained, dict(trained.metrics), trained.size_mb, None)
 
 
-def judge_candidate(candidate: Candidate, trained: Trained, parent: Judged, metric: str) -> Judged:
+def judge_candidate(candidate: Candidate, trained: Trained, parent: Judged) -> Judged:
     """Calibrate an exported model, give it a detector, and judge it on the test split."""
     assert candidate.draft is not None
     directory, host = candidate.directory, trained.host
@@ -145,7 +152,7 @@ def judge_candidate(candidate: Candidate, trained: Trained, parent: Judged, metr
         scope=session.scope,
         outside=session.seen(outside["test"]) if len(outside["test"]) else None,
     )
-    return _judged(candidate.chain, session, encoded, trained, metrics, metric, candidate.size_mb, candidate, parent)
+    return _judged(candidate.chain, session, encoded, trained, metrics, candidate.size_mb, candidate, parent)
 
 
 def _judged(
@@ -154,7 +161,6 @@ def _judged(
     encoded: Mapping[str, Encoded],
     trained: Trained,
     metrics: dict[str, Any],
-    metric: str,
     size_mb: float,
     candidate: Candidate | None,
     parent: Judged | None = None,
@@ -171,17 +177,16 @@ def _judged(
         wanted = best_documents(parent.session, trained, trained.features["validation"], 1)
         found = best_documents(session, trained, encoded["validation"], FOUND_AMONG)
         agreement = float((found == wanted).any(axis=1).mean())
-    seen = session.seen(encoded["validation"])
+    seen = {split: session.seen(encoded[split]) for split in ("validation", "test")}
     targets = [s.target for s in trained.inside["validation"]]
-    quality = judge_outputs(session.kind, session.labels, seen, targets)[metric]
     return Judged(
         name,
         session,
         Standing(metrics, groups, agreement),
         right,
         sure,
-        session.seen(encoded["test"]),
-        quality,
+        seen,
+        judge_outputs(session.kind, session.labels, seen["validation"], targets),
         size_mb,
         None if candidate is None else candidate.directory,
         () if candidate is None else candidate.steps,

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from triptych.bundle import WORK, BundleWriter, bundles_home, check_output
+from triptych.compression.chains import check_chains
 from triptych.config import Config, check_section
 from triptych.data.sources import Dataset, load_dataset
 from triptych.host import Host, default_host
@@ -58,6 +59,7 @@ def run(
     vertical = host.vertical(vertical_name)
     settings = check_section(vertical.settings_type, config.vertical, "vertical.")
     host.part("strategy", config.training.strategy)  # a wrong name should not cost a minute
+    check_chains(config.compression.chains, host)
     output = Path(output) if output is not None else bundles_home() / vertical.name
     check_output(output)
     build = Build(vertical, settings, config, host, progress)

@@ -82,7 +82,7 @@ def _row(
 ) -> Variant:
     judged, is_parent = option.judged, option.judged is parent
     contract = check_contract(parent.standing, judged.standing, max_drop=budget.max_drop or 0.0)
-    drop = parent.validation_quality - judged.validation_quality
+    drop = judged.lost(parent, metric)
     if metric not in LOWER_IS_BETTER and budget.max_drop is not None and 100 * drop > budget.max_drop + 1e-9:
         sentence = f"loses {100 * drop:.2f} points on validation data, where {budget.max_drop:g} are allowed"
         contract = contract.model_copy(update={"violations": [sentence, *contract.violations]})

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from triptych.bundle import WORK, Bundle, BundleWriter, open_bundle, resolve_bundle
+from triptych.compression.chains import check_chains
 from triptych.config import CompressionConfig, Config, check_section
 from triptych.errors import BudgetError, BundleError, DataError
 from triptych.host import Host, default_host
@@ -37,6 +38,7 @@ def compress(
     """
     started = time.perf_counter()
     host = host or default_host()
+    check_chains(settings.chains, host)
     output = resolve_bundle(path)
     bundle = open_bundle(output)
     if not (bundle.path / MODEL).is_dir():

@@ -297,6 +297,10 @@ class Build:
         if self.ledger.nearest_miss:
             self.warnings.append(f"the budget is not held, so the trained model answers: {self.ledger.nearest_miss}")
         economy.install(directory, trained)
+        chosen = economy.options[self.ledger.chosen].judged
+        if chosen.name != trained.name:  # what is said of the bundle is said of what answers in it
+            self.metrics["trained"] = self.metrics["test"]
+            self.metrics |= {"validation": dict(chosen.validation), "test": dict(chosen.standing.metrics)}
         self.progress(Progress("compress", 1, 1, self.ledger.chosen))
 
     def _trained(self) -> Trained:

@@ -143,7 +143,17 @@ def test_a_verticals_own_script_has_the_vertical_filled_in(florist):
 
 def test_a_verticals_own_script_offers_no_other_commands(florist):
     context = florist.make_context("triptych-florist", [], resilient_parsing=True)
-    assert set(florist.list_commands(context)) == {"run", "train", "evaluate", "compress", "ask", "chat", "info", "rollback"}
+    assert set(florist.list_commands(context)) == {
+        "run",
+        "train",
+        "evaluate",
+        "compress",
+        "export",
+        "ask",
+        "chat",
+        "info",
+        "rollback",
+    }
 
 
 def test_the_general_commands_stay_as_they_are(florist):

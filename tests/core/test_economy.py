@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
@@ -23,6 +22,7 @@ from triptych.hookspecs import hookimpl
 from triptych.pipeline import RunResult, run
 from triptych.predictor import load
 from triptych.recompress import compress
+from triptych.slim import export
 from triptych.types import Part
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -137,14 +137,22 @@ def test_other_limits_choose_another_variant(bundle):
     assert load(bundle, host=toy_host()).answer(text=WORDS["blue"]).variant == "int8"
 
 
-def test_without_a_trained_model_there_is_nothing_to_start_from(bundle, tmp_path):
-    version = next((bundle / "versions").iterdir())
-    manifest = json.loads((version / "manifest.json").read_text())
-    shutil.rmtree(version / "model")
-    manifest["files"] = {k: v for k, v in manifest["files"].items() if not k.startswith("model/")}
-    rewrite(version, manifest)
+def test_a_slim_copy_answers_alone_and_cannot_be_compressed_again(built, tmp_path):
+    copy = tmp_path / "slim"
+    directory = export(built.bundle, copy)
+    assert not (directory / "model").exists()
+    response = load(copy, host=toy_host()).answer(text=WORDS["green"])
+    assert (response.answer, response.variant) == ("It is green", built.chosen)
+    assert response.evidence[0].id == "doc-green"
     with pytest.raises(BundleError, match="holds no trained model"):
-        compress(bundle, CompressionConfig(chains=["onnx"]), host=toy_host())
+        compress(copy, CompressionConfig(chains=["onnx"]), host=toy_host())
+
+
+def test_a_bundle_that_needs_torch_has_no_slim_copy(bundle, tmp_path):
+    compress(bundle, CompressionConfig(seconds=1e-6, chains=["onnx"]), host=toy_host())
+    with pytest.raises(BundleError, match="answers through its trained model"):
+        export(bundle, tmp_path / "slim")
+    assert not (tmp_path / "slim").exists()
 
 
 def test_own_data_must_be_given_again_and_be_the_same(tmp_path):
@@ -263,16 +271,6 @@ class SlowPlugin:
     @hookimpl
     def triptych_parts(self) -> list[Part]:
         return [Part("compressor", c.name, f"{__name__}:{c.__name__}", "For tests.") for c in (Trained, Slow)]
-
-
-def rewrite(version: Path, manifest: dict) -> None:
-    """Write a manifest with its hash, as if the bundle had been made so."""
-    import hashlib
-
-    text = json.dumps(manifest)
-    (version / "manifest.json").write_text(text)
-    digest = hashlib.sha256(text.encode()).hexdigest()
-    (version / "manifest.sha256").write_text(f"{digest}  manifest.json\n")
 
 
 def test_three_modalities_are_compressed_as_one(tmp_path):

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterable
+
 from triptych.compression.base import Compressor
 from triptych.encoders.compact_text import CompactTextEncoder
 from triptych.encoders.features import FeatureEncoder
 from triptych.encoders.timm import TimmEncoder
 from triptych.encoders.transformer import TransformerTextEncoder
-from triptych.errors import ConfigError
+from triptych.errors import ConfigError, TriptychError
 from triptych.host import Host
 from triptych.models.multimodal import MultimodalModel
+
+log = logging.getLogger(__name__)
 
 JOIN = "+"
 PLAIN = ("onnx", "fp16", "int8")
@@ -32,6 +37,20 @@ def parse_chain(spelling: str, host: Host) -> list[Compressor]:
             raise ConfigError(f"the chain {spelling!r} must end with {compressors[-1].spelling!r}: it is the export")
         compressors.append(compressor)
     return compressors
+
+
+def check_chains(spellings: Iterable[str], host: Host) -> None:
+    """Refuse what `parse_chain` refuses, before minutes are spent. What a plugin's own code raises waits for its turn.
+
+    Raises as `parse_chain`.
+    """
+    for spelling in spellings:
+        try:
+            parse_chain(spelling, host)
+        except TriptychError:
+            raise
+        except Exception:
+            log.debug("the chain %s cannot be made", spelling, exc_info=True)
 
 
 def default_chains(model: MultimodalModel) -> list[str]:

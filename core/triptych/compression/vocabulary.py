@@ -1,8 +1,9 @@
 """Only the tokens that the domain uses: "vocabulary", or "vocabulary:8000" for at most that many.
 
 "vocabulary:common" keeps the common tokens of the language as well: with few training texts, many a word of the next
-message was in none of them. A general vocabulary is most of a small text model, and a domain uses a small part of it (Abdaoui et al. 2020, "Load
-What You Need"). Texts made of the tokens kept have the very same vectors; a word that fell out is read in pieces.
+message was in none of them. A general vocabulary is most of a small text model, and a domain uses a small part of it
+(Abdaoui et al. 2020, "Load What You Need"). Texts made of the tokens kept have the very same vectors; a word that fell
+out is read in pieces.
 """
 
 from __future__ import annotations
