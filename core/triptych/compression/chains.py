@@ -68,7 +68,7 @@ def default_chains(model: MultimodalModel) -> list[str]:
             chains += [f"layers:{half}+vocabulary:common+int8", f"layers:{half}+neurons:0.5+vocabulary:common+int8"]
             chains += ["neurons:0.5+vocabulary:common+int8", "neurons:0.25+vocabulary:common+int8"]
     if isinstance(image, TimmEncoder):
-        chains += ["channels:0.75+onnx", "channels:0.5+onnx"]
+        chains += ["channels:0.75+int8", "channels:0.5+int8"]
     return chains
 
 

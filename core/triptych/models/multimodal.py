@@ -199,8 +199,11 @@ class MultimodalModel(nn.Module):
             "dropout": self.dropout,
         }
         (directory / CONFIG).write_text(json.dumps(config, indent=1, ensure_ascii=False), encoding="utf-8")
-        # cloned, because safetensors refuses tensors that share memory (tied weights)
-        save_file({k: v.detach().cpu().clone() for k, v in self.state_dict().items()}, directory / WEIGHTS)
+        # cloned: safetensors refuses tensors that share memory (tied weights) or lie in another order (channels last)
+        tensors = {
+            k: v.detach().cpu().clone(memory_format=torch.contiguous_format) for k, v in self.state_dict().items()
+        }
+        save_file(tensors, directory / WEIGHTS)
         for m in self.modalities:
             assets = directory / ASSETS / m
             assets.mkdir(parents=True, exist_ok=True)

@@ -112,3 +112,18 @@ def test_weights_from_the_hub_are_taken_over(tmp_path, monkeypatch):
     assert asked == [("timm/test_vit.r160_in1k", "model.safetensors")]
     weights = published.state_dict()
     assert all(torch.equal(tensor, weights[k]) for k, tensor in encoder.model.state_dict().items())
+
+
+def test_a_model_of_pictures_is_saved_and_loaded(tmp_path):
+    from triptych.host import Host
+    from triptych.models.build import load_model
+    from triptych.models.heads import ClassificationHead
+    from triptych.models.multimodal import MultimodalModel
+    from triptych.types import Sample
+
+    encoder = TimmEncoder.create("test_resnet", pretrained=False)  # its weights lie in memory channels last
+    model = MultimodalModel({"image": encoder}, None, ClassificationHead(encoder.dim, ["a", "b"])).eval()
+    samples = [Sample(str(i), image=picture) for i, picture in enumerate(pictures(2))]
+    model.save(tmp_path)
+    loaded = load_model(tmp_path, Host(installed=False))
+    torch.testing.assert_close(loaded.features(samples).vectors["image"], model.features(samples).vectors["image"])
