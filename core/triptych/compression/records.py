@@ -91,6 +91,7 @@ class Row(Record):
     resident_mb: Finite | None = None
     training_cost: Finite | None = None  # of fine-tuning, in `currency`
     compression_cost: Finite | None = None  # of making this variant from its parent
+    validation_drop: Finite | None = None  # what is lost on validation data, as `Quality.drop_from` counts it
     escalation_rate: Finite | None = None  # of a cascade: the share of requests that its first stage hands on
     contract: Contract | None = None
     steps: list[dict[str, Any]] = []

@@ -217,3 +217,10 @@ def test_a_gpu_is_rented_by_its_own_price() -> None:
     dear = Ledger.choose([on_gpu], prices=PRICES).break_even[1]
     assert dear.requests == pytest.approx(730 * PRICES.gpu_hour / 50 * 1e6)
     assert "one GPU" in dear.sentence
+
+
+def test_the_drop_is_held_on_validation_data_too() -> None:
+    lucky = INT8.model_copy(update={"validation_drop": 0.7})  # 0.2 points on the test split
+    [lost] = Budget(max_drop=0.5).check(lucky, FULL)
+    assert (lost.constraint, lost.value) == ("drop", 0.7)
+    assert Budget(max_drop=0.5).check(INT8.model_copy(update={"validation_drop": -0.3}), FULL) == []
