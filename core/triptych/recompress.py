@@ -71,6 +71,8 @@ def _config(
     """The settings that the bundle was built with, the new limits in them; files lie beside the data that is given."""
     content: dict[str, Any] = {**bundle.manifest.config, "compression": settings.model_dump()}
     section = dict(content["data"])
+    if section["path"] is None and data is not None:
+        raise DataError(f"the bundle was built from the vertical's own sample, not from {data}; leave --data out")
     if section["path"] is not None:
         if data is None:
             raise DataError(
