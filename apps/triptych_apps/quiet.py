@@ -25,6 +25,8 @@ def set_up(verbose: bool) -> None:
         logger.addHandler(_Talk())
         logger.propagate = False
     logger.setLevel(logging.INFO if verbose else logging.WARNING)
+    # threads that wait for each other in a loop make a training of seconds one of minutes where a core is busy
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if verbose:
         return
     for name, value in _ENVIRONMENT.items():

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from triptych.compression.base import CompressionContext, Draft, StepLog
 from triptych.compression.distil import answer_loss
 from triptych.compression.quality import quality
+from triptych.device import one_thread
 from triptych.models.multimodal import Features, MultimodalModel
 from triptych.tuning.loop import drop_modalities, schedule
 
@@ -47,17 +48,18 @@ def refit(draft: Draft, train: Features, validation: Features, context: Compress
     torch.manual_seed(context.seed)
     optimizer = torch.optim.AdamW(learned, lr=LEARNING_RATE, weight_decay=0.0)
     steps = max(LOOKS, math.ceil(STEPS * context.effort))
-    for step in range(steps):
-        optimizer.param_groups[0]["lr"] = LEARNING_RATE * schedule(step, steps, 0.1)
-        rows = torch.randint(len(train), (min(BATCH, len(train)),))
-        loss = _loss(model, context, train, rows)
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        if (step + 1) % math.ceil(steps / LOOKS) == 0 or step + 1 == steps:
-            rank = _rank(model, validation, context)
-            if rank > best:
-                best, weights = rank, _weights(model)
+    with one_thread():
+        for step in range(steps):
+            optimizer.param_groups[0]["lr"] = LEARNING_RATE * schedule(step, steps, 0.1)
+            rows = torch.randint(len(train), (min(BATCH, len(train)),))
+            loss = _loss(model, context, train, rows)
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            if (step + 1) % math.ceil(steps / LOOKS) == 0 or step + 1 == steps:
+                rank = _rank(model, validation, context)
+                if rank > best:
+                    best, weights = rank, _weights(model)
     model.load_state_dict(weights, strict=False)
     note = f"fusion and head taught on {len(train)} quantized vectors"
     log = StepLog(

@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from triptych.config import TrainingConfig
+from triptych.device import one_thread
 from triptych.models.heads import Head, RegressionHead
 from triptych.models.multimodal import Features, MultimodalModel
 from triptych.models.trust import fit_trust
@@ -75,9 +76,10 @@ class Frozen(Strategy):
             epochs, speed = 1, len(train) / (time.perf_counter() - wall)
         else:
             source, targets = (None, None) if held is None else (FeatureSource(held.features), held.targets)
-            result = fit(
-                model, FeatureSource(seen.features), seen.targets, source, targets, settings, context, step="fusion"
-            )
+            with one_thread():  # vectors are small
+                result = fit(
+                    model, FeatureSource(seen.features), seen.targets, source, targets, settings, context, step="fusion"
+                )
             history, best, epochs, speed = result.history, result.best, result.epochs, result.samples_per_second
             if held is not None and (moved := fit_trust(model, held.features, held.targets, seed=context.seed)):
                 shown = ", ".join(f"{m} {change:+.2f}" for m, change in moved.items())
