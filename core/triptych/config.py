@@ -131,7 +131,7 @@ class Config(Section):
 
     def fingerprint_source(self) -> str:
         """Canonical JSON of all settings that the trained model depends on."""
-        return json.dumps(self.model_dump(mode="json", exclude={"compression"}), sort_keys=True)
+        return json.dumps(self.model_dump(mode="json", exclude={"compression", "prices"}), sort_keys=True)
 
 
 def read_toml(path: Path) -> dict[str, Any]:

@@ -85,6 +85,8 @@ class Judged:
     right: Mapping[str, Array]
     sure: Mapping[str, Array]
     seen: Mapping[str, Seen]
+    strangers: Array  # confidences, as in `sure`, for the out-of-scope samples of the test split
+    group_sure: Mapping[str, Array]  # confidences for the groups of `standing` that take parts away
     validation: Mapping[str, Any]  # metrics of that split; those of the test split are in `standing`
     size_mb: float
     directory: Path | None = None
@@ -124,7 +126,8 @@ def judge_parent(trained: Trained) -> Judged:
     """The model in service, in the terms in which its variants are judged."""
     session = trained.session
     encoded = {name: encoded_of(features) for name, features in trained.features.items()}
-    return _judged(trained.name, session, encoded, trained, dict(trained.metrics), trained.size_mb, None)
+    outside = encoded_of(trained.outside_features["test"])
+    return _judged(trained.name, session, encoded, trained, dict(trained.metrics), outside, trained.size_mb, None)
 
 
 def judge_candidate(candidate: Candidate, trained: Trained, parent: Judged) -> Judged:
@@ -152,7 +155,9 @@ def judge_candidate(candidate: Candidate, trained: Trained, parent: Judged) -> J
         scope=session.scope,
         outside=session.seen(outside["test"]) if len(outside["test"]) else None,
     )
-    return _judged(candidate.chain, session, encoded, trained, metrics, candidate.size_mb, candidate, parent)
+    return _judged(
+        candidate.chain, session, encoded, trained, metrics, outside["test"], candidate.size_mb, candidate, parent
+    )
 
 
 def _judged(
@@ -161,6 +166,7 @@ def _judged(
     encoded: Mapping[str, Encoded],
     trained: Trained,
     metrics: dict[str, Any],
+    outside: Encoded,
     size_mb: float,
     candidate: Candidate | None,
     parent: Judged | None = None,
@@ -168,10 +174,11 @@ def _judged(
     right: dict[str, Array] = {}
     sure: dict[str, Array] = {}
     groups: dict[str, Array] = {}
+    group_sure: dict[str, Array] = {}
     if session.kind == "classification":
         for split in ("validation", "test"):
             right[split], sure[split] = _answers(session, encoded[split], trained, split)
-        groups = _groups(session, encoded["test"], right["test"], trained)
+        groups, group_sure = _groups(session, encoded["test"], right["test"], trained)
     agreement = None
     if parent is not None and trained.documents:
         wanted = best_documents(parent.session, trained, trained.features["validation"], 1)
@@ -186,6 +193,8 @@ def _judged(
         right,
         sure,
         seen,
+        _confidence(session, session.seen(outside)) if len(outside) else np.zeros(0),
+        group_sure,
         judge_outputs(session.kind, session.labels, seen["validation"], targets),
         size_mb,
         None if candidate is None else candidate.directory,
@@ -230,38 +239,50 @@ def _answers(session: Space, encoded: Encoded, trained: Trained, split: str) -> 
     """Which answers are right, and how sure each is."""
     seen = session.seen(encoded)
     targets = encode_targets(session.kind, session.labels, [s.target for s in trained.inside[split]])
-    confidence = seen.probabilities.max(axis=1)
-    if session.scope is not None:
-        scores = session.scope.score(*seen)
-        confidence = np.where(scores >= session.scope.threshold, confidence, -np.inf)
     right: Array = seen.probabilities.argmax(axis=1) == targets
-    return right, confidence
+    return right, _confidence(session, seen)
 
 
-def _groups(session: Space, encoded: Encoded, right: Array, trained: Trained) -> dict[str, Array]:
-    """Right answers by label, and by subset of the modalities for samples that have more."""
+def _confidence(session: Space, seen: Seen) -> Array:
+    """The probability of each answer, minus infinity where the sample was taken for out of scope."""
+    confidence: Array = seen.probabilities.max(axis=1)
+    if session.scope is not None:
+        confidence = np.where(session.scope.score(*seen) >= session.scope.threshold, confidence, -np.inf)
+    return confidence
+
+
+def label_rows(trained: Trained) -> dict[str, Array]:
+    """Bool [test samples] for each label: its samples."""
+    labels = np.array([str(s.target) for s in trained.inside["test"]])
+    return {f"label {label}": labels == label for label in sorted(set(labels.tolist()))}
+
+
+def _groups(
+    session: Space, encoded: Encoded, right: Array, trained: Trained
+) -> tuple[dict[str, Array], dict[str, Array]]:
+    """Right answers by label, and by subset of the modalities for samples that have more; confidences of the latter."""
     samples = trained.inside["test"]
-    labels = np.array([str(s.target) for s in samples])
-    groups = {f"label {label}": right[labels == label] for label in sorted(set(labels.tolist()))}
+    groups = {name: right[rows] for name, rows in label_rows(trained).items()}
+    sure: dict[str, Array] = {}
     targets = encode_targets(session.kind, session.labels, [s.target for s in samples])
     columns = range(len(session.modalities))
     for size in range(1, len(session.modalities)):
         for parts in combinations(columns, size):
             rows = encoded.mask[:, parts].all(axis=1) & (encoded.mask.sum(axis=1) > size)
             if rows.any():
-                groups[f"only {'+'.join(session.modalities[i] for i in parts)}"] = (
-                    _with_only(session, encoded, rows, parts) == targets[rows]
-                )
-    return groups
+                name = f"only {'+'.join(session.modalities[i] for i in parts)}"
+                seen = session.seen(_with_only(encoded, rows, parts))
+                groups[name] = seen.probabilities.argmax(axis=1) == targets[rows]
+                sure[name] = _confidence(session, seen)
+    return groups, sure
 
 
-def _with_only(session: Space, encoded: Encoded, rows: Array, parts: Sequence[int]) -> Array:
-    """The labels of some samples with every other part taken away."""
+def _with_only(encoded: Encoded, rows: Array, parts: Sequence[int]) -> Encoded:
+    """Some samples with every other part taken away."""
     vectors: dict[Modality, Array] = {m: v[rows] for m, v in encoded.vectors.items()}
     mask = np.zeros((int(rows.sum()), encoded.mask.shape[1]), dtype=bool)
     mask[:, list(parts)] = True
-    labels: Array = session.fuse(Encoded(vectors, mask)).logits.argmax(axis=1)
-    return labels
+    return Encoded(vectors, mask)
 
 
 def _temperatures(model: MultimodalModel, validation: Encoded, trained: Trained) -> list[float]:

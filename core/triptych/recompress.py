@@ -10,7 +10,7 @@ from typing import Any
 from triptych.bundle import WORK, Bundle, BundleWriter, open_bundle, resolve_bundle
 from triptych.compression.chains import check_chains
 from triptych.config import CompressionConfig, Config, check_section
-from triptych.errors import BudgetError, BundleError, DataError
+from triptych.errors import BudgetError, BundleError, ConfigError, DataError
 from triptych.host import Host, default_host
 from triptych.pipeline import RunResult, finish, result_of
 from triptych.runtime.torch_session import MODEL
@@ -33,8 +33,8 @@ def compress(
     The search starts from the trained model, whatever was chosen before. It needs the very data that the bundle was
     built from, so that what is held out stays held out: the vertical's own sample is found again, other data has to be
     given. Raises `BudgetError` where no variant holds the limits, `DataError` for data that is missing or not the
-    same, `BundleError` for a bundle without a trained model; then the bundle is as it was. A search that was stopped
-    goes on where it was when it is started again.
+    same, `BundleError` for a bundle without a trained model, `ConfigError` where the prices of the build are missing;
+    then the bundle is as it was. A search that was stopped goes on where it was when it is started again.
     """
     started = time.perf_counter()
     host = host or default_host()
@@ -83,6 +83,8 @@ def _config(
         for key in ("validation_path", "test_path"):
             if section[key] is not None:
                 section[key] = str(Path(data).parent / section[key])
+    if prices is None and content["prices"] is not None:
+        raise ConfigError(f"the bundle was priced by a file of your own, {content['prices']}; give it with --prices")
     content |= {"data": section, "prices": prices}
     if device is not None:
         content["device"] = device

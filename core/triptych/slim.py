@@ -6,7 +6,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from triptych.bundle import BundleWriter, check_output, open_bundle, resolve_bundle
+from triptych.bundle import BundleWriter, open_bundle, resolve_bundle
 from triptych.errors import BundleError
 from triptych.runtime.cascade import CASCADE, CascadeSettings
 from triptych.runtime.open import TORCH, VARIANTS, variant_path
@@ -19,7 +19,7 @@ def export(path: str | Path, output: str | Path) -> Path:
 
     The trained model and everything that only it needs stay behind, so that the copy answers without torch and cannot
     be compressed again. Raises `BundleError` for a bundle that answers through its trained model, or where `output`
-    holds other files.
+    is there already.
     """
     bundle = open_bundle(resolve_bundle(path))
     chosen = str(bundle.manifest.ledger.get("chosen", ""))
@@ -33,7 +33,8 @@ def export(path: str | Path, output: str | Path) -> Path:
         raise BundleError(
             f"{bundle.path} answers through a cascade that ends with its trained model, which needs torch"
         )
-    check_output(Path(output))
+    if Path(output).exists() and (not Path(output).is_dir() or any(Path(output).iterdir())):
+        raise BundleError(f"{output} is there already; give a new directory, so that nothing is written over")
     with tempfile.TemporaryDirectory() as workspace, BundleWriter(output, workspace) as writer:
         shutil.copytree(bundle.path / VARIANTS, writer.path / VARIANTS)
         for name in REPORT:

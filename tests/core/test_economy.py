@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import shutil
 import signal
@@ -11,9 +12,11 @@ import textwrap
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
-from tests.core.toy import TOY_CONFIG, WORDS, toy_host, write_table
+from tests.core.toy import TOY_CONFIG, WORDS, toy_host, write_picture, write_sound, write_table
 from triptych.bundle import open_bundle
 from triptych.compression.base import Compressor
 from triptych.config import CompressionConfig, load_config
@@ -58,12 +61,27 @@ class Broken(Compressor):
         return None
 
 
+class Spoiled(Compressor):
+    """Leaves numbers that are none."""
+
+    name = "spoiled"
+
+    def obstacle(self, model):
+        return None
+
+    def convert(self, model, context):
+        student = copy.deepcopy(model)
+        with torch.no_grad():
+            student.head.linear.weight.fill_(float("nan"))
+        return student
+
+
 class ClumsyPlugin:
     """Offers both."""
 
     @hookimpl
     def triptych_parts(self) -> list[Part]:
-        return [Part("compressor", c.name, f"{__name__}:{c.__name__}", "Fails.") for c in (Clumsy, Broken)]
+        return [Part("compressor", c.name, f"{__name__}:{c.__name__}", "Fails.") for c in (Clumsy, Broken, Spoiled)]
 
 
 @pytest.fixture(scope="module")
@@ -110,18 +128,19 @@ def test_the_report_shows_convert_loss_and_recovery(built):
 
 
 def test_a_failing_compressor_is_reported_and_the_search_goes_on(tmp_path):
-    overrides = ['compression.chains=["clumsy+onnx", "broken", "onnx"]']
+    overrides = ['compression.chains=["clumsy+onnx", "broken", "spoiled+onnx", "onnx"]']
     host = toy_host(clumsy=ClumsyPlugin())
     result = run("toy", load_config(WORDS_ONLY, overrides=overrides), output=tmp_path / "b", host=host)
     assert result.chosen == "onnx"
     notes = " ".join(result.ledger["notes"])
     assert "clumsy+onnx was left out: failed: RuntimeError: dropped the model" in notes
     assert "broken was left out: failed: ValueError: no such luck" in notes
+    assert "spoiled+onnx was left out: its answers are not finite numbers" in notes
 
 
 def test_limits_that_nothing_holds_name_the_nearest_and_touch_nothing(bundle):
     before = state_of(bundle)
-    with pytest.raises(BudgetError, match=r"nearest is .*size") as caught:
+    with pytest.raises(BudgetError, match=r"nearest is int8: size 0\.\d+ MB where 0\.001 was asked") as caught:
         compress(bundle, CompressionConfig(max_mb=0.001, chains=["onnx", "int8"]), host=toy_host())
     assert caught.value.exit_code == 7
     assert state_of(bundle) == before
@@ -141,6 +160,8 @@ def test_a_slim_copy_answers_alone_and_cannot_be_compressed_again(built, tmp_pat
     copy = tmp_path / "slim"
     directory = export(built.bundle, copy)
     assert not (directory / "model").exists()
+    with pytest.raises(BundleError, match="is there already"):
+        export(built.bundle, built.bundle)
     response = load(copy, host=toy_host()).answer(text=WORDS["green"])
     assert (response.answer, response.variant) == ("It is green", built.chosen)
     assert response.evidence[0].id == "doc-green"
@@ -273,9 +294,27 @@ class SlowPlugin:
         return [Part("compressor", c.name, f"{__name__}:{c.__name__}", "For tests.") for c in (Trained, Slow)]
 
 
+def test_prices_of_ones_own_are_not_forgotten(tmp_path):
+    prices = tmp_path / "own.toml"
+    packaged = (ROOT / "configs" / "triptych_configs" / "prices.toml").read_text(encoding="utf-8")
+    prices.write_text(packaged.replace('"USD"', '"XAU"'), encoding="utf-8")
+    config = load_config(WORDS_ONLY, overrides=[f"prices={prices}", "compression.enabled=false"])
+    bundle = run("toy", config, output=tmp_path / "bundle", host=toy_host()).bundle
+    with pytest.raises(ConfigError, match=r"own\.toml; give it with --prices"):
+        compress(bundle, CompressionConfig(chains=["onnx"]), host=toy_host())
+    result = compress(bundle, CompressionConfig(chains=["onnx"]), prices=str(prices), host=toy_host())
+    assert {row["currency"] for row in result.ledger["variants"]} == {"XAU"}
+
+
 def test_three_modalities_are_compressed_as_one(tmp_path):
     overrides = ["compression.enabled=true", 'compression.chains=["onnx"]', "compression.cascade=false"]
     result = run("toy", load_config(TOY_CONFIG, overrides=overrides), output=tmp_path / "b", host=toy_host())
     assert result.chosen == "onnx"
     predictor = load(result.bundle, host=toy_host())
     assert predictor.answer(text=WORDS["green"]).answer == "It is green"
+    write_picture(tmp_path / "a.png", "red", np.random.default_rng(3))
+    write_sound(tmp_path / "a.wav", "red", np.random.default_rng(3))
+    for fields in ({"image": tmp_path / "a.png"}, {"audio": tmp_path / "a.wav"}):
+        assert predictor.answer(**fields).answer == "It is red"
+    groups = {row["name"]: row["contract"]["worst_group"] for row in result.ledger["variants"]}
+    assert set(groups) == {"frozen", "onnx"}

@@ -100,15 +100,14 @@ class Violation:
 def refusal(variant: Variant, parent: Variant) -> str | None:
     """Why a variant is not offered whatever the budget, None where it may be; the parent itself always may.
 
-    It breaks its contract, or it is neither faster nor smaller nor cheaper than its parent.
+    It breaks its contract, or it is both slower and dearer than its parent: a smaller file alone is no economy.
     """
     if variant.name == parent.name:
         return None
     if variant.contract is not None and variant.contract.violations:
         return "; ".join(variant.contract.violations)
-    gains = variant.p50_ms < parent.p50_ms, variant.size_mb < parent.size_mb
-    if not any(gains) and variant.cost_per_million >= parent.cost_per_million:
-        return f"dominated by {parent.name}: neither faster nor smaller nor cheaper"
+    if variant.p50_ms >= parent.p50_ms and variant.cost_per_million >= parent.cost_per_million:
+        return f"dominated by {parent.name}: neither faster nor cheaper"
     return None
 
 

@@ -22,6 +22,8 @@ MORE_ECE = 0.05
 """How much the expected calibration error may grow."""
 LESS_AUROC = 0.03
 """How much of the area under the curve of scope detection may be lost."""
+MORE_ACCEPTED = 0.05
+"""How much larger the share of out-of-scope requests that get an answer may be."""
 LEAST_AGREEMENT = 0.8
 """Of requests whose best document the variant must still find among its first three."""
 SMALLEST_GROUP = 10
@@ -77,11 +79,18 @@ def _calibration(parent: Standing, variant: Standing) -> list[str]:
 
 
 def _scope(parent: Standing, variant: Standing) -> list[str]:
-    before = (parent.metrics.get("out_of_scope") or {}).get("auroc")
-    after = (variant.metrics.get("out_of_scope") or {}).get("auroc")
-    if before is None or after is None or after >= before - LESS_AUROC:
+    before, after = parent.metrics.get("out_of_scope") or {}, variant.metrics.get("out_of_scope") or {}
+    if not before:
         return []
-    return [f"scope detection falls from {before:.3f} to {after:.3f} (area under the curve)"]
+    found = []
+    if "auroc" in before and after.get("auroc", 1.0) < before["auroc"] - LESS_AUROC:
+        found.append(f"scope detection falls from {before['auroc']:.3f} to {after['auroc']:.3f} (area under the curve)")
+    if not after:
+        found.append("what is out of scope was not put to it")
+    accepted = after.get("false_accept_rate", 0.0)
+    if accepted > before.get("false_accept_rate", 1.0) + MORE_ACCEPTED:
+        found.append(f"falsely accepts {accepted:.1%}, where it was {before['false_accept_rate']:.1%}")
+    return found
 
 
 def _groups(parent: Standing, variant: Standing, max_drop: float) -> list[str]:

@@ -26,7 +26,7 @@ from triptych.compression.refit import refit
 from triptych.compression.workshop import Workshop, trains
 from triptych.errors import TriptychError
 from triptych.host import Host
-from triptych.models.multimodal import Features
+from triptych.models.multimodal import Features, MultimodalModel
 from triptych.runtime.exported import ExportedModel
 from triptych.runtime.open import variant_directory
 from triptych.tuning.base import Progress
@@ -38,6 +38,10 @@ SHORT = 0.25
 """Effort of the first recovery."""
 REQUESTS = 64
 """Samples that speed is measured with."""
+ROUGH = 1.5
+"""A limit on speed is surely broken by more than this, measured quickly."""
+NEAREST = 2
+"""Candidates beyond the limits that are judged all the same where none is within."""
 SLACK = 1.05
 """A chain that takes more than this of its parent's time and space gains nothing by its last step."""
 
@@ -104,10 +108,11 @@ class Search:
         self.context = dataclasses.replace(context, progress=self._progress)
         self.workshop = Workshop(self.context, host, directory / "drafts")
         self.out_of_time = False
+        self.parent_cpu_ms: float | None = None  # of one request in a batch, once it was measured
 
     def run(self, chains: Sequence[str]) -> list[Candidate]:
         """Every candidate, the dropped ones with their reason. Raises `ConfigError` for a chain that is none."""
-        candidates = [self._candidate(chain) for chain in dict.fromkeys(chains)]
+        candidates = [self._candidate(chain) for chain in dict.fromkeys("".join(chain.split()) for chain in chains)]
         self._each(candidates, self._first, "convert")
         self._measure(candidates)
         self._drop_hopeless(candidates)
@@ -159,6 +164,21 @@ class Search:
             export_top(candidate.draft, candidate.directory)
         candidate.quality = quality(candidate.draft.model, held, self.context.validation_targets)
         candidate.effort = effort
+        if not _finite(candidate.draft.model, held):
+            candidate.dropped = "its answers are not finite numbers"
+        elif candidate.draft.precision != "int8":
+            self._log_export(candidate)
+
+    def _log_export(self, candidate: Candidate) -> None:
+        """What the export itself changed, which is hardly anything in float32 and half precision."""
+        assert candidate.draft is not None
+        assert candidate.quality is not None
+        teacher, log_ = self.context.teacher, candidate.draft.log
+        before = quality(teacher.model, teacher.validation, self.context.validation_targets)
+        before = log_[-1].recovered if log_ else before
+        name = {"fp32": "onnx"}.get(candidate.draft.precision, candidate.draft.precision)
+        step = StepLog(name, before, candidate.quality, candidate.quality, 0.0, 0.0, ("nothing to recover",))
+        candidate.draft = dataclasses.replace(candidate.draft, log=(*log_, step))
 
     def _export(self, candidate: Candidate, effort: float) -> None:
         draft = self.workshop.draft(candidate.compressors, effort)
@@ -186,13 +206,19 @@ class Search:
         if not alive:
             return
         answers: dict[str, Answer] = {"": self.parent}
-        for candidate in alive:
-            model = ExportedModel.load(candidate.directory, self.host)
-            answers[candidate.chain] = model.run
         requests: list[Sample] = list(self.context.validation[:REQUESTS])
+        for candidate in alive:
+            try:
+                model = ExportedModel.load(candidate.directory, self.host)
+                model.run(requests[:2])
+            except Exception as error:
+                candidate.dropped = _failure(candidate.chain, error)
+                continue
+            answers[candidate.chain] = model.run
+        alive = _left(alive)
         self.report(Progress("compress", 0, 1, f"measuring {len(alive)} variants"))
         speeds = measure_all(answers, requests, rounds=2, single_requests=20, round_seconds=0.5)
-        self.parent_speed = speeds[""]
+        self.parent_cpu_ms = speeds[""].batch_cpu_ms
         for candidate in alive:
             candidate.speed = speeds[candidate.chain]
 
@@ -201,21 +227,33 @@ class Search:
     def _drop_hopeless(self, candidates: list[Candidate]) -> None:
         """What breaks a limit that training does not change, or is no better than the chain it adds a step to."""
         by_chain = {c.chain: c for c in candidates}
-        for candidate in _left(candidates):
-            if candidate.speed is not None:
-                candidate.dropped = self._beyond_limits(candidate) or self._no_gain(candidate, by_chain)
+        measured = [c for c in _left(candidates) if c.speed is not None]
+        beyond = {c.chain: self._beyond_limits(c) for c in measured}
+        within = [c for c in measured if not beyond[c.chain][1]]
+        # where nothing is within them, those that come nearest stay in, so that the miss can be named
+        nearest = sorted(measured, key=lambda c: beyond[c.chain][0])[: 0 if within else NEAREST]
+        for candidate in measured:
+            if candidate not in nearest:
+                candidate.dropped = beyond[candidate.chain][1] or self._no_gain(candidate, by_chain)
 
-    def _beyond_limits(self, candidate: Candidate) -> str:
+    def _beyond_limits(self, candidate: Candidate) -> tuple[float, str]:
+        """The largest excess over a limit, as a share of it, and the reason to go no further; (0, "") where none is.
+
+        The quick measurement of speed is rough: only what is far beyond is not looked at again.
+        """
         assert candidate.speed is not None
         speed, limits = candidate.speed, self.limits
-        if limits.mb is not None and candidate.size_mb > limits.mb:
-            return f"{candidate.size_mb:.3g} MB, where at most {limits.mb:g} are allowed"
-        # the quick measurement is rough: only what is far beyond is not looked at again
-        if limits.p95_ms is not None and speed.p50_ms > 1.5 * limits.p95_ms:
-            return f"p50 {speed.p50_ms:.3g} ms, where p95 may be at most {limits.p95_ms:g}"
-        if limits.cpu_ms is not None and speed.batch_cpu_ms > 1.5 * limits.cpu_ms:
-            return f"{speed.batch_cpu_ms:.3g} CPU-ms a request, where {limits.cpu_ms:.3g} are affordable"
-        return ""
+        asked = [
+            (candidate.size_mb, limits.mb, 1.0, "{:.3g} MB, where at most {:g} are allowed"),
+            (speed.p50_ms, limits.p95_ms, ROUGH, "p50 {:.3g} ms, where p95 may be at most {:g}"),
+            (speed.batch_cpu_ms, limits.cpu_ms, ROUGH, "{:.3g} CPU-ms a request, where {:.3g} are affordable"),
+        ]
+        found = [
+            (value / limit - 1, reason.format(value, limit))
+            for value, limit, slack, reason in asked
+            if limit is not None and value > slack * limit
+        ]
+        return max(found, default=(0.0, ""))
 
     def _no_gain(self, candidate: Candidate, by_chain: dict[str, Candidate]) -> str:
         assert candidate.speed is not None
@@ -263,6 +301,11 @@ class Search:
     def _check_time(self) -> None:
         if self.deadline is not None and time.monotonic() > self.deadline:
             raise OutOfTimeError
+
+
+@torch.inference_mode()
+def _finite(model: MultimodalModel, features: Features) -> bool:
+    return bool(torch.isfinite(model.fuse(features).logits).all())
 
 
 def _failure(chain: str, error: Exception) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import inspect
 import json
 import shutil
 import time
@@ -37,7 +39,8 @@ class Workshop:
 
     def _changed(self, compressors: Sequence[Compressor], effort: float) -> Draft:
         """As `draft`, for compressors that change the model; taken from disk where it was made before."""
-        directory = self.directory / f"{variant_directory(describe_chain(compressors))}@{effort:g}"
+        name = f"{variant_directory(describe_chain(compressors))}@{effort:g}"
+        directory = self.directory / _code_of(compressors) / name
         if (directory / LOG).is_file():
             steps = json.loads((directory / LOG).read_text(encoding="utf-8"))
             log = tuple(StepLog(**{**step, "notes": tuple(step["notes"])}) for step in steps)
@@ -84,6 +87,17 @@ class Workshop:
         same = draft.model is teacher.model
         features = teacher.validation if same else draft.model.features(context.validation)
         return quality(draft.model, features, context.validation_targets)
+
+
+def _code_of(compressors: Sequence[Compressor]) -> str:
+    """A hash of the code that the compressors are written in: a draft does not outlive a change of it."""
+    digest = hashlib.sha256()
+    for compressor in compressors:
+        try:
+            digest.update(inspect.getsource(inspect.getmodule(type(compressor)) or type(compressor)).encode())
+        except (OSError, TypeError):  # not from a file
+            digest.update(repr(type(compressor)).encode())
+    return digest.hexdigest()[:8]
 
 
 def trains(compressor: Compressor) -> bool:

@@ -65,7 +65,7 @@ def document(
         )
     if "subsets" in metrics:
         subsets = metrics["subsets"]
-        caption = "Every subset of the modalities, on the test samples that have all of them"
+        caption = "Every subset of the modalities with the trained model, on the test samples that have all of them"
         sections.append(Section("Modalities", [table(caption, subsets["rows"]), subsets["verdict"]]))
     sections.append(Section("Cost", _cost(ledger, picture)))
     optional = [("Contract", contract_table(ledger)), ("Compression", steps_table(ledger))]

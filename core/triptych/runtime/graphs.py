@@ -30,7 +30,7 @@ def open_graph(path: Path, *, threads: int = 0, optimize: bool = True, exact: bo
     except ImportError as error:
         raise MissingError("ONNX Runtime is not installed; pip install onnxruntime") from error
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads or int(os.environ.get("OMP_NUM_THREADS", "0") or 0)
+    options.intra_op_num_threads = threads or _wanted_threads()
     options.log_severity_level = 3
     # threads that wait in a loop burn a core each, which is money
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
@@ -53,3 +53,9 @@ def _sums_can_overflow() -> bool:
         return "vnni" not in Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:
         return True  # unknown: right before fast
+
+
+def _wanted_threads() -> int:
+    """What OpenMP was told, of which the first number counts ("4,2" is for nested loops); 0: nothing."""
+    first = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    return int(first) if first.isdecimal() else 0

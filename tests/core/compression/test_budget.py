@@ -117,8 +117,9 @@ def test_a_broken_contract_is_not_offered() -> None:
 
 def test_what_brings_nothing_over_its_parent_is_not_offered() -> None:
     idle = FULL.model_copy(update={"name": "idle", "p50_ms": 15.0})
-    assert refusal(idle, FULL) == "dominated by full: neither faster nor smaller nor cheaper"
-    assert refusal(idle.model_copy(update={"size_mb": 80.0}), FULL) is None
+    assert refusal(idle, FULL) == "dominated by full: neither faster nor cheaper"
+    assert refusal(idle.model_copy(update={"size_mb": 80.0}), FULL) is not None  # a smaller file alone is no economy
+    assert refusal(idle.model_copy(update={"p50_ms": 13.0}), FULL) is None
     better = idle.model_copy(update={"quality": Quality(metric="accuracy", value=0.95)})
     ledger = Ledger.choose([FULL, better], parent="full")
     assert (ledger.chosen, list(ledger.refused)) == ("full", ["idle"])

@@ -62,3 +62,10 @@ def test_the_sign_test_is_a_probability_and_falls_with_every_loss(worse: int, be
     p = sign_test(worse, better)
     assert 0 <= p <= 1
     assert sign_test(worse + 1, better) < p or worse == better == 0
+
+
+def test_more_false_answers_are_a_violation() -> None:
+    before = standing(out_of_scope={"auroc": 0.9, "false_accept_rate": 0.05})
+    after = standing(out_of_scope={"auroc": 0.9, "false_accept_rate": 0.6})
+    assert check_contract(before, after).violations == ["falsely accepts 60.0%, where it was 5.0%"]
+    assert check_contract(before, standing()).violations == ["what is out of scope was not put to it"]
