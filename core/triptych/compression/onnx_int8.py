@@ -21,6 +21,9 @@ ALIKE = 0.994  # cosine with the float vectors that a quantized network must kee
 IN_FLOAT = (0.0, 0.12, 0.2, 0.34, 0.5)  # share of the convolutions, from the first on, that stay as they are
 COVERED = 99.99  # percent of an activation's values that its range covers: the few beyond are clipped
 SEEN = 40_000  # values of one activation in one batch are enough to know its range
+NO_GAIN = 0.004  # of cosine is not worth layers in float
+SPOILED = 0.9  # the same below which a part holds a layer that eight bits ruin, found by halving
+PROBES = 32  # graphs that the search for such layers may try; each takes part of a second
 PROBED = 16  # values that a choice is tried on
 BETWEEN = ("Add", "Mul", "Relu", "Clip", "MaxPool", "AveragePool", "GlobalAveragePool", "Concat")
 
@@ -30,8 +33,9 @@ def quantize_graph(path: Path, calibration: Sequence[Inputs]) -> None:
 
     A convolutional network is quantized between its first and its last convolution, with one scale for each output
     channel and fixed ranges for the activations, which `calibration` shows (quantization to integers as in Jacob et
-    al. 2018). The errors of early layers are carried through all that follow, so where the vectors change much the
-    first convolutions stay in float, no more of them than it takes. What has no convolution, but large products with
+    al. 2018). Layers that eight bits ruin are found by halving and stay in float. The errors of early layers are
+    carried through all that follow, so where the vectors still change much the first convolutions stay in float too,
+    no more of them than it takes. What has no convolution, but large products with
     weights, gets its ranges anew in every call. Anything else stays as it is.
     """
     import onnx
@@ -41,10 +45,15 @@ def quantize_graph(path: Path, calibration: Sequence[Inputs]) -> None:
         new = Path(folder) / path.name
         if _convolutions(graph):
             network = _Network(path, calibration)
+            ruined = _ruined(network, Path(folder) / "probe.onnx")
+            kept = {}  # by the share in float, how much alike the vectors still are
             for share in IN_FLOAT:
-                network.write(network.convolutions[round(share * len(network.convolutions)) :], new)
-                if network.similarity(new) >= ALIKE:
+                network.write(network.without(share, ruined), new)
+                kept[share] = network.similarity(new)
+                if kept[share] >= ALIKE:
                     break
+            enough = min(ALIKE, max(kept.values()) - NO_GAIN)
+            network.write(network.without(min(s for s in kept if kept[s] >= enough), ruined), new)
         elif _has_weight_products(graph):
             _quantize_products(path, new)
         else:
@@ -84,6 +93,11 @@ class _Network:
         """The cosine of a graph's vectors with those of the float network, on a few values."""
         return similarity(self.wanted, outputs(path, self.probes))
 
+    def without(self, share: float, ruined: set[str]) -> list[str]:
+        """The convolutions but for that share of them, from the first on, and those ruined."""
+        later = self.convolutions[round(share * len(self.convolutions)) :]
+        return [name for name in later if name not in ruined]
+
     def write(self, convolutions: Sequence[str], path: Path) -> None:
         """Write the graph with these convolutions, and what lies between them, in eight bits."""
         import copy
@@ -120,16 +134,38 @@ class _Network:
         del talkative.graph.output[:]
         talkative.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in ordered)
         session = onnxruntime.InferenceSession(talkative.SerializeToString(), providers=["CPUExecutionProvider"])
-        lows, highs = np.zeros(len(ordered)), np.zeros(len(ordered))
+        lows, highs, chance = np.zeros(len(ordered)), np.zeros(len(ordered)), np.random.default_rng(0)
         for inputs in calibration:
             for i, values in enumerate(session.run(ordered, dict(inputs))):
-                flat = values.ravel()[:: max(1, values.size // SEEN)]
+                flat = values.ravel()
+                if flat.size > SEEN:  # at random: every n-th would meet the same places of every channel
+                    flat = flat[chance.integers(0, flat.size, SEEN)]
                 low, high = np.percentile(flat, (100 - COVERED, COVERED))
                 lows[i], highs[i] = min(lows[i], low), max(highs[i], high)
         return {
             name: (np.array(low, dtype=np.float32), np.array(high, dtype=np.float32))
             for name, low, high in zip(ordered, lows, highs, strict=True)
         }
+
+
+def _ruined(network: _Network, probe: Path) -> set[str]:
+    """The convolutions whose quantization leaves little of the vectors."""
+    tried = 0
+
+    def search(group: Sequence[str]) -> set[str]:
+        nonlocal tried
+        if tried == PROBES:
+            return set(group)
+        tried += 1
+        network.write(group, probe)
+        if network.similarity(probe) >= SPOILED:
+            return set()
+        if len(group) == 1:
+            return set(group)
+        half = len(group) // 2
+        return search(group[:half]) | search(group[half:])
+
+    return search(network.convolutions)
 
 
 def _quantize_products(path: Path, new: Path) -> None:
