@@ -109,6 +109,7 @@ def call(plugin_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     logger = logging.getLogger("triptych")
     before = (logger.handlers[:], logger.propagate, logger.level)
     monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setenv("TRIPTYCH__COMPRESSION__ENABLED", "false")  # tests of compression switch it on
 
     def call(*args: object, stdin: str = "") -> Done:
         monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
