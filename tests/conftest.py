@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+# threads that wait for each other in a loop make small trainings many times slower where a core is busy
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 # a shell that starts us in the background has us ignore Ctrl-C, and so would every program the tests start
