@@ -236,6 +236,7 @@ def trained_model(problem: Problem, work: Path) -> Trained:
         false_accept_rate=0.05,
         size_mb=sum(f.stat().st_size for f in folder.rglob("*") if f.is_file()) / 1e6,
         training_cpu_seconds=0.0,
+        directory=folder,
     )
 
 
@@ -253,7 +254,9 @@ def measured(problem: Problem, trained: Trained, economy: Economy, work: Path) -
     for row_name, speed in speeds.items():
         option = economy.options.get(row_name)
         accuracy = reference if option is None else 100 * float(option.judged.right["test"].mean())
-        rows.append(_row(row_name, accuracy, reference, speed, base, option.judged.size_mb if option else None))
+        size = option.judged.size_mb if option else None
+        memory = economy.ledger.variant(row_name).resident_mb if option else None
+        rows.append(_row(row_name, accuracy, reference, speed, base, size, memory))
         if option is not None:
             row = economy.ledger.variant(row_name)
             rows[-1]["handed on"] = row.escalation_rate
@@ -263,13 +266,20 @@ def measured(problem: Problem, trained: Trained, economy: Economy, work: Path) -
 
 
 def _row(
-    name: str, accuracy: float, reference: float, speed: Measurement, base: Measurement, size: float | None
+    name: str,
+    accuracy: float,
+    reference: float,
+    speed: Measurement,
+    base: Measurement,
+    size: float | None,
+    memory: float | None,
 ) -> dict[str, Any]:
     return {
         "variant": name,
         "accuracy": round(accuracy, 2),
         "points lost": round(reference - accuracy, 2),
         "MB": None if size is None else round(size, 2),
+        "memory MB": memory,
         "p50 ms": speed.p50_ms,
         "p95 ms": speed.p95_ms,
         "x p50": base.p50_ms / speed.p50_ms,

@@ -56,6 +56,7 @@ class Trained:
     false_accept_rate: float
     size_mb: float
     training_cpu_seconds: float
+    directory: Path | None = None  # where the model is saved; without one its memory is not measured
 
     @property
     def model(self) -> MultimodalModel:

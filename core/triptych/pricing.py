@@ -10,9 +10,10 @@ import numpy as np
 from triptych.compression.budget import Budget
 from triptych.compression.contract import check_contract
 from triptych.compression.ledger import Gain, Ledger, Quality, Row, Variant
-from triptych.compression.measure import Answer, Measurement, measure_all
+from triptych.compression.measure import Answer, Measurement, measure_all, measure_in_fresh_process
 from triptych.compression.prices import Prices
 from triptych.compression.row import LOWER_IS_BETTER, variant_row
+from triptych.errors import DataError
 from triptych.evaluation.bootstrap import paired_bootstrap
 from triptych.evaluation.risk import ThresholdChoice
 from triptych.evaluation.rival import NAME as RIVAL
@@ -83,7 +84,7 @@ def _row(
     judged, is_parent = option.judged, option.judged is parent
     contract = check_contract(parent.standing, judged.standing, max_drop=budget.max_drop or 0.0)
     escalated = None if option.threshold is None else option.threshold.escalation_rate
-    return variant_row(
+    row = variant_row(
         judged.name,
         metric,
         judged.standing.metrics,
@@ -99,6 +100,24 @@ def _row(
         steps=judged.steps,
         notes=judged.notes,
     )
+    return row.model_copy(update={"resident_mb": _resident_mb(option, trained)})
+
+
+def _resident_mb(option: Option, trained: Trained) -> float | None:
+    """What a process of its own takes to answer with an option, all stages of a cascade together; None: not known."""
+    total = 0.0
+    for stage in option.stages or (option.judged,):
+        exported = stage.directory is not None
+        directory = stage.directory if exported else trained.directory
+        if directory is None:
+            return None
+        module = "exported" if exported else "torch_session"
+        try:
+            loaded = measure_in_fresh_process(f"triptych.runtime.{module}:open_whole", [str(directory)])
+        except DataError:  # parts that only this process knows
+            return None
+        total += loaded.resident_mb
+    return round(total, 1)
 
 
 def _validation_drop(judged: Judged, parent: Judged, metric: str) -> float:

@@ -291,7 +291,7 @@ class Build:
             max_mb=compression.max_mb,
             max_cost=compression.max_cost,
         )
-        trained = dataclasses.replace(self._trained(), size_mb=size_mb(directory / MODEL))
+        trained = dataclasses.replace(self._trained(), size_mb=size_mb(directory / MODEL), directory=directory / MODEL)
         economy = economise(trained, budget, compression, self.prices, workspace / "search", self.progress)
         self.ledger = economy.ledger
         if self.ledger.nearest_miss:

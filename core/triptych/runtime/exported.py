@@ -24,7 +24,7 @@ from safetensors.numpy import load_file
 
 from triptych.errors import BundleError, ConfigError, TriptychError
 from triptych.evaluation.scope import ScopeDetector
-from triptych.host import Host
+from triptych.host import Host, default_host
 from triptych.runtime.base import Array, Encoded, Fused, Runner
 from triptych.runtime.graphs import open_graph
 from triptych.runtime.space import Space, presence
@@ -169,6 +169,14 @@ class ExportedModel(Space):
         patterns = (mask << np.arange(len(self.modalities))).sum(axis=1)
         warm = logits / self._temperatures[patterns, None]
         return _softmax(warm) if self.kind == "classification" else _sigmoid(warm)
+
+
+def open_whole(directory: str) -> ExportedModel:
+    """Open an exported model with every runner, which otherwise wait for their first request: what it takes at most."""
+    model = ExportedModel.load(Path(directory), default_host())
+    for runner in model._runners.values():
+        runner()
+    return model
 
 
 def read_settings(path: Path) -> Settings:

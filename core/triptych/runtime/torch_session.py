@@ -10,7 +10,7 @@ import torch
 
 from triptych.device import DevicePlan
 from triptych.evaluation.scope import ScopeDetector
-from triptych.host import Host
+from triptych.host import Host, default_host
 from triptych.models.build import load_model
 from triptych.models.multimodal import Features, ModelOutput, MultimodalModel
 from triptych.runtime.base import Array, Encoded, Fused
@@ -74,6 +74,11 @@ class TorchSession(Space):
         given = torch.from_numpy(logits).to(self.plan.device)
         output = ModelOutput(given, given, given)  # of an output, the logits alone count here
         return _array(self.model.probabilities(output, torch.from_numpy(mask).to(self.plan.device)))
+
+
+def open_whole(directory: str) -> MultimodalModel:
+    """Open a trained model, as `runtime.exported.open_whole` opens an exported one."""
+    return load_model(Path(directory), default_host())
 
 
 def encoded_of(features: Features) -> Encoded:
