@@ -189,28 +189,30 @@ def _cascades(
 ) -> list[Option]:
     """A cheap variant in front of a good one (or of the parent), where the good one costs three times as much or more.
 
-    What is promised is held against the parent. Several pairs share the doubt (Bonferroni), for the best is taken.
+    What is promised is held against the good one, which would answer everything otherwise; what that one loses against
+    the parent on validation data is taken off the bound. Several pairs share the doubt (Bonferroni), for the best of
+    them is taken.
     """
     max_drop = min((budget.max_drop if budget.max_drop is not None else 0.5) / 100, 0.99)
     good = [j for j in judged if j.lost(parent, ACCURACY) <= max_drop] or [parent]
     last = min(good, key=lambda j: cost.get(j.name, np.inf))
     firsts = [j for j in judged if j is not last and 3 * cost[j.name] <= cost.get(last.name, 0.0)]
+    lost = max(0.0, last.lost(parent, ACCURACY))
     found = []
     for first in firsts:
         choice = choose_threshold(
             first.sure["validation"],
             first.right["validation"],
-            parent.right["validation"],
-            max_drop=max_drop,
+            last.right["validation"],
+            max_drop=max(max_drop - lost, 0.0),
             assurance=1 - (1 - assurance) / len(firsts),
-            last_correct=last.right["validation"],
         )
         if choice.escalation_rate <= MOST_ESCALATED:
-            found.append(_cascade(first, last, choice, parent, trained))
+            found.append(_cascade(first, last, choice, trained))
     return found
 
 
-def _cascade(first: Judged, last: Judged, choice: ThresholdChoice, parent: Judged, trained: Trained) -> Option:
+def _cascade(first: Judged, last: Judged, choice: ThresholdChoice, trained: Trained) -> Option:
     name = f"{first.name}>{last.name}"
     right, sure, seen, metrics = {}, {}, {}, {}
     for split in ("validation", "test"):
@@ -235,7 +237,7 @@ def _cascade(first: Judged, last: Judged, choice: ThresholdChoice, parent: Judge
     agreements = [j.standing.agreement for j in (first, last) if j.standing.agreement is not None]
     note = (
         f"hands on {handed_on:.1%} of the test requests; a loss of more than {100 * choice.bound:.2g} points against "
-        f"{parent.name} is ruled out with {choice.assurance:.1%} assurance by the validation data"
+        f"{last.name} is ruled out with {choice.assurance:.1%} assurance by the validation data"
     )
     judged = Judged(
         name,

@@ -1,4 +1,4 @@
-"""Which candidates are judged, and what a cascade of two answers."""
+"""Which candidates are judged."""
 
 from __future__ import annotations
 
@@ -6,13 +6,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pytest
 
 from triptych.compression.budget import Budget
 from triptych.compression.search import Candidate
 from triptych.economy import FINALISTS, _finalists
-from triptych.evaluation.risk import choose_threshold
 
 
 def candidate(chain: str, quality: float, cpu_ms: float) -> Candidate:
@@ -44,17 +42,3 @@ def test_an_error_is_judged_in_percent_of_the_parents(scale: float) -> None:
 def test_without_a_limit_everything_may_win() -> None:
     rows = [candidate("a", 0.2, 1.0), candidate("b", 0.9, 2.0)]
     assert {c.chain for c in _finalists(rows, parent(accuracy=0.9), Budget(), "accuracy")} == {"a", "b"}
-
-
-def test_what_the_last_stage_loses_counts_against_the_promise() -> None:
-    generator = np.random.default_rng(0)
-    confidence = generator.uniform(size=2000)
-    right = np.ones(2000)
-    cheap = (confidence > 0.4).astype(float)  # wrong where it is unsure
-    worse = (generator.uniform(size=2000) > 0.1).astype(float)
-    perfect = choose_threshold(confidence, cheap, right, max_drop=0.02, assurance=0.9)
-    lossy = choose_threshold(confidence, cheap, right, max_drop=0.02, assurance=0.9, last_correct=worse)
-    assert perfect.escalation_rate < 0.6
-    assert lossy.escalation_rate == 1.0  # a tenth of what it hands on is lost, which no threshold allows
-    better = choose_threshold(confidence, cheap, worse, max_drop=0.02, assurance=0.9, last_correct=right)
-    assert better.escalation_rate <= perfect.escalation_rate

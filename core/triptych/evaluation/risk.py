@@ -47,35 +47,23 @@ class ThresholdChoice:
 
 
 def choose_threshold(
-    confidence: Any,
-    cheap_correct: Any,
-    reference_correct: Any,
-    *,
-    max_drop: float,
-    assurance: float = 0.95,
-    last_correct: Any = None,
+    confidence: Any, cheap_correct: Any, reference_correct: Any, *, max_drop: float, assurance: float = 0.95
 ) -> ThresholdChoice:
     """The lowest threshold that provably costs at most `max_drop` of the reference's mean, with `assurance`.
 
     All three are [samples]: the calibrated confidence of the cheap model (minus infinity for what it sends on in any
     case), and what its answer and the reference's are worth, in [0, 1]: right or wrong, or one minus a bounded loss.
-    `last_correct` is the same of the model that escalated samples go to, by default the reference itself. None of the
-    samples may have been trained on. Where nothing can be promised, everything is escalated. Raises `ValueError` for
-    no samples or values out of range.
+    None of the samples may have been trained on. Where nothing can be promised, everything is escalated. Raises
+    `ValueError` for no samples or values out of range.
     """
     confidence = np.asarray(confidence, dtype=np.float64)
     losses = np.asarray(reference_correct, dtype=np.float64) - np.asarray(cheap_correct, dtype=np.float64)
     _check(confidence, losses, max_drop, assurance)
-    passed_on = np.zeros(len(losses))  # what is lost where a sample is escalated
-    if last_correct is not None:
-        passed_on = np.asarray(reference_correct, dtype=np.float64) - np.asarray(last_correct, dtype=np.float64)
-        _check(confidence, passed_on, max_drop, assurance)
-    drop = float(passed_on.mean())
-    best = ThresholdChoice(EVERYTHING, 1.0, drop, max(drop, 0.0), assurance, 0.0, len(losses))
+    best = ThresholdChoice(EVERYTHING, 1.0, 0.0, 0.0, assurance, 0.0, len(losses))
     kept_before, p_value = -1, 0.0
     for threshold in thresholds():
         kept = confidence >= threshold
-        count, lost = int(kept.sum()), np.where(kept, losses, passed_on)
+        count, lost = int(kept.sum()), np.where(kept, losses, 0.0)
         if count != kept_before:  # else the same samples as at the threshold before, and so the same test
             kept_before, p_value = count, drop_p_value(lost, max_drop)
         if p_value > 1 - assurance:
