@@ -295,12 +295,13 @@ def budgets(trained: Trained, economy: Economy, count: int) -> list[dict[str, An
     chance = random.Random(SEED)
     ledger = economy.ledger
     parent = ledger.variant(trained.name)
+    parent_p95 = parent.p95_ms or parent.p99_ms
     rows = []
     for number in range(count):
         budget = Budget(
             max_drop=round(chance.uniform(0, 2), 2),
-            max_p95_ms=round(10 ** chance.uniform(-1, 1.2), 2),
-            max_mb=round(10 ** chance.uniform(0, 2), 1),
+            max_p95_ms=round(parent_p95 * 10 ** chance.uniform(-2, 0.2), 3),
+            max_mb=round(parent.size_mb * 10 ** chance.uniform(-1.7, 0.2), 2),
         )
         found = Ledger.choose(ledger.variants, budget=budget, parent=parent.name)
         row: dict[str, Any] = {
