@@ -300,8 +300,8 @@ def budgets(trained: Trained, economy: Economy, count: int) -> list[dict[str, An
     for number in range(count):
         budget = Budget(
             max_drop=round(chance.uniform(0, 2), 2),
-            max_p95_ms=round(parent_p95 * 10 ** chance.uniform(-2, 0.2), 3),
-            max_mb=round(parent.size_mb * 10 ** chance.uniform(-1.7, 0.2), 2),
+            max_p95_ms=round(parent_p95 * 10 ** chance.uniform(-1.2, 0.3), 3),
+            max_mb=round(parent.size_mb * 10 ** chance.uniform(-1.2, 0.3), 2),
         )
         found = Ledger.choose(ledger.variants, budget=budget, parent=parent.name)
         row: dict[str, Any] = {
