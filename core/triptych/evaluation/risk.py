@@ -66,9 +66,10 @@ def choose_threshold(
         count, lost = int(kept.sum()), np.where(kept, losses, 0.0)
         if count != kept_before:  # else the same samples as at the threshold before, and so the same test
             kept_before, p_value = count, drop_p_value(lost, max_drop)
-        if p_value > 1 - assurance:
-            break
         drop = float(lost.mean())
+        # the most that a gambler ever had may lie before a bad end: what these very samples lose counts as well
+        if p_value > 1 - assurance or drop > max_drop:
+            break
         best = ThresholdChoice(threshold, 1 - count / len(losses), drop, max_drop, assurance, p_value, len(losses))
     return best
 
