@@ -18,7 +18,7 @@ class Shop:
     """The suite with the plugin installed beside it; every command is a process of its own."""
 
     def __init__(self, packages: Path, home: Path) -> None:
-        quick = {"TRIPTYCH__COMPRESSION__ENABLED": "false"}
+        quick = {"TRIPTYCH__COMPRESSION__ENABLED": "false", "TRIPTYCH__COMPRESSION__MEMORY": "false"}
         self.environment = {**os.environ, **quick, "PYTHONPATH": str(packages), "TRIPTYCH_HOME": str(home)}
         self.scripts = packages / "bin"
 

@@ -43,6 +43,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     overrides = [
         f"data.path={folder / 'messages.csv'}",
         "compression.enabled=false",
+        "compression.memory=false",
         f"vertical.knowledge_base={sample.parent / 'knowledge_base.jsonl'}",
     ]
     config = load_config(vertical.defaults(), overrides=overrides)

@@ -109,6 +109,7 @@ class CompressionConfig(Section):
     max_cost: Annotated[float, Field(gt=0)] | None = None  # of a million requests, in the currency of the prices
     seconds: Annotated[float, Field(gt=0)] | None = 120.0  # of search; the best so far is taken after that
     chains: list[str] = Field(default_factory=list)  # as "layers:3+int8"; empty: what suits the model
+    memory: bool = True  # load every variant once more in a process of its own, to know what it takes
     cascade: bool = True  # try a cheap variant that hands on what it is not sure of
     assurance: Annotated[float, Field(gt=0.5, lt=1)] = 0.9  # with which a cascade keeps its promise
 

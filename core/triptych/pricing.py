@@ -105,6 +105,8 @@ def _row(
 
 def _resident_mb(option: Option, trained: Trained) -> float | None:
     """What a process of its own takes to answer with an option, all stages of a cascade together; None: not known."""
+    if not trained.config.compression.memory:
+        return None
     total = 0.0
     for stage in option.stages or (option.judged,):
         exported = stage.directory is not None

@@ -110,6 +110,7 @@ def call(plugin_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     before = (logger.handlers[:], logger.propagate, logger.level)
     monkeypatch.setenv("COLUMNS", "120")
     monkeypatch.setenv("TRIPTYCH__COMPRESSION__ENABLED", "false")  # tests of compression switch it on
+    monkeypatch.setenv("TRIPTYCH__COMPRESSION__MEMORY", "false")
 
     def call(*args: object, stdin: str = "") -> Done:
         monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
@@ -157,5 +158,6 @@ def child_environment(plugin_folder: Path, home: Path) -> dict[str, str]:
         "TRIPTYCH_HOME": str(home),
         "OMP_NUM_THREADS": "1",
         "TRIPTYCH__COMPRESSION__ENABLED": "false",  # tests of compression switch it on
+        "TRIPTYCH__COMPRESSION__MEMORY": "false",
         "PYTHONUNBUFFERED": "1",
     }

@@ -11,6 +11,7 @@ import sys
 import textwrap
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,9 +33,14 @@ ROOT = Path(__file__).resolve().parents[2]
 WORDS_ONLY = {
     "encoders": {"text": {"use": "compact:text", "dim": 32, "buckets": 2048}},
     "training": {"epochs": 15},
-    "compression": {"chains": ["onnx", "int8"], "cascade": False},
+    "compression": {"chains": ["onnx", "int8"], "cascade": False, "memory": False},
 }
 pytestmark = pytest.mark.slow
+
+
+def quick(**settings: Any) -> CompressionConfig:
+    """Without the memory of each variant, which takes a process of its own."""
+    return CompressionConfig(memory=False, **settings)
 
 
 class Clumsy(Compressor):
@@ -141,15 +147,23 @@ def test_a_failing_compressor_is_reported_and_the_search_goes_on(tmp_path):
 def test_limits_that_nothing_holds_name_the_nearest_and_touch_nothing(bundle):
     before = state_of(bundle)
     with pytest.raises(BudgetError, match=r"nearest is int8: size 0\.\d+ MB where 0\.001 was asked") as caught:
-        compress(bundle, CompressionConfig(max_mb=0.001, chains=["onnx", "int8"]), host=toy_host())
+        compress(bundle, quick(max_mb=0.001, chains=["onnx", "int8"]), host=toy_host())
     assert caught.value.exit_code == 7
     assert state_of(bundle) == before
     assert load(bundle, host=toy_host()).answer(text=WORDS["red"]).answer == "It is red"
 
 
+def test_memory_is_of_a_process_of_its_own(bundle):
+    rows = {
+        row["name"]: row
+        for row in compress(bundle, CompressionConfig(chains=["onnx"]), host=toy_host()).ledger["variants"]
+    }
+    assert 0 < rows["onnx"]["resident_mb"] < 0.7 * rows["frozen"]["resident_mb"]  # the one without torch
+
+
 def test_other_limits_choose_another_variant(bundle):
     int8 = next(row for row in open_bundle(bundle).manifest.ledger["variants"] if row["name"] == "int8")
-    settings = CompressionConfig(max_mb=1.05 * int8["size_mb"], chains=["onnx", "int8"])
+    settings = quick(max_mb=1.05 * int8["size_mb"], chains=["onnx", "int8"])
     result = compress(bundle, settings, host=toy_host())
     assert result.chosen == "int8"
     assert len(list((bundle / "versions").iterdir())) == 2  # the one before stays for roll-back
@@ -166,11 +180,11 @@ def test_a_slim_copy_answers_alone_and_cannot_be_compressed_again(built, tmp_pat
     assert (response.answer, response.variant) == ("It is green", built.chosen)
     assert response.evidence[0].id == "doc-green"
     with pytest.raises(BundleError, match="holds no trained model"):
-        compress(copy, CompressionConfig(chains=["onnx"]), host=toy_host())
+        compress(copy, quick(chains=["onnx"]), host=toy_host())
 
 
 def test_a_bundle_that_needs_torch_has_no_slim_copy(bundle, tmp_path):
-    compress(bundle, CompressionConfig(seconds=1e-6, chains=["onnx"]), host=toy_host())
+    compress(bundle, quick(seconds=1e-6, chains=["onnx"]), host=toy_host())
     with pytest.raises(BundleError, match="answers through its trained model"):
         export(bundle, tmp_path / "slim")
     assert not (tmp_path / "slim").exists()
@@ -180,7 +194,7 @@ def test_own_data_must_be_given_again_and_be_the_same(tmp_path):
     data = write_table(tmp_path / "data", rows=90, media=False)
     config = load_config(WORDS_ONLY, overrides=[f"data.path={data}", "compression.enabled=false"])
     bundle = run("toy", config, output=tmp_path / "bundle", host=toy_host()).bundle
-    settings = CompressionConfig(chains=["onnx"])
+    settings = quick(chains=["onnx"])
     with pytest.raises(DataError, match=r"no calibration data.*toy.csv.*--data"):
         compress(bundle, settings, host=toy_host())
     other = write_table(tmp_path / "other", rows=120, media=False)
@@ -200,18 +214,18 @@ def test_own_data_must_be_given_again_and_be_the_same(tmp_path):
 )
 def test_a_chain_that_is_none_is_refused(bundle, chains, error, message):
     with pytest.raises(error, match=message):
-        compress(bundle, CompressionConfig(chains=chains), host=toy_host())
+        compress(bundle, quick(chains=chains), host=toy_host())
 
 
 def test_a_target_that_does_not_exist_is_refused(bundle):
     before = state_of(bundle)
     with pytest.raises(ConfigError, match="'tpu' is not a device"):
-        compress(bundle, CompressionConfig(chains=["onnx"]), device="tpu", host=toy_host())
+        compress(bundle, quick(chains=["onnx"]), device="tpu", host=toy_host())
     assert state_of(bundle) == before
 
 
 def test_no_time_leaves_what_was_ready(bundle):
-    result = compress(bundle, CompressionConfig(seconds=1e-6, chains=["onnx"]), host=toy_host())
+    result = compress(bundle, quick(seconds=1e-6, chains=["onnx"]), host=toy_host())
     assert result.chosen == "frozen"
     assert "time budget" in " ".join(result.ledger["notes"])
 
@@ -244,7 +258,7 @@ def test_a_search_that_was_killed_goes_on(built, tmp_path):
     assert len(marks) == 1
     written = marks[0].stat().st_mtime_ns
     seen = []
-    settings = CompressionConfig(chains=["trained+onnx", "slow+onnx"])
+    settings = quick(chains=["trained+onnx", "slow+onnx"])
     compress(
         bundle,
         settings,
@@ -301,8 +315,8 @@ def test_prices_of_ones_own_are_not_forgotten(tmp_path):
     config = load_config(WORDS_ONLY, overrides=[f"prices={prices}", "compression.enabled=false"])
     bundle = run("toy", config, output=tmp_path / "bundle", host=toy_host()).bundle
     with pytest.raises(ConfigError, match=r"own\.toml; give it with --prices"):
-        compress(bundle, CompressionConfig(chains=["onnx"]), host=toy_host())
-    result = compress(bundle, CompressionConfig(chains=["onnx"]), prices=str(prices), host=toy_host())
+        compress(bundle, quick(chains=["onnx"]), host=toy_host())
+    result = compress(bundle, quick(chains=["onnx"]), prices=str(prices), host=toy_host())
     assert {row["currency"] for row in result.ledger["variants"]} == {"XAU"}
 
 

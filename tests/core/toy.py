@@ -120,5 +120,5 @@ TOY_CONFIG = {
     },
     "fusion_dim": 32,
     "training": {"epochs": 15},
-    "compression": {"enabled": False},  # tests of compression switch it on
+    "compression": {"enabled": False, "memory": False},  # tests of compression switch it on
 }
