@@ -12,7 +12,7 @@ import logging
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +32,7 @@ from triptych.finalist import Judged, Trained, judge_candidate, judge_parent, la
 from triptych.indexing import write_documents, write_examples
 from triptych.pricing import Option, build_ledger
 from triptych.runtime.cascade import Cascade, CascadeSettings
-from triptych.runtime.open import VARIANTS, variant_directory
+from triptych.runtime.open import TORCH, VARIANTS, variant_directory
 from triptych.tuning.base import Progress
 
 log = logging.getLogger(__name__)
@@ -50,7 +50,6 @@ class Economy:
 
     ledger: Ledger
     options: dict[str, Option]
-    warnings: list[str] = field(default_factory=list)
 
     def install(self, bundle: Path, trained: Trained) -> None:
         """Write the chosen variant with its indexes into a bundle; nothing where the parent itself was chosen."""
@@ -63,7 +62,7 @@ class Economy:
         if option.threshold is not None:
             home = bundle / VARIANTS / variant_directory(option.judged.name)
             home.mkdir(parents=True)
-            names = [stage.name if stage.directory is not None else "torch" for stage in option.stages]
+            names = [stage.name if stage.directory is not None else TORCH for stage in option.stages]
             CascadeSettings(
                 stages=names, thresholds=[option.threshold.threshold], promise=option.threshold.to_json()
             ).write(home)

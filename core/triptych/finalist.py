@@ -63,12 +63,10 @@ class Trained:
         """The model itself."""
         return self.session.model
 
-    def groups(self, split: str) -> list[str | None]:
-        """The group of each out-of-scope sample that the detector's threshold is set on."""
-        samples = (
-            [*self.outside["train"], *self.outside["validation"]] if split == "validation" else self.outside[split]
-        )
-        return [sample.metadata.get("group") for sample in samples]
+    @property
+    def strangers(self) -> list[Sample]:
+        """The out-of-scope samples that a detector's threshold is set on; no classifier has seen the training ones."""
+        return [*self.outside["train"], *self.outside["validation"]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -117,7 +115,7 @@ def fit_scope(session: Space, encoded: Mapping[str, Encoded], outside: Encoded, 
     detector.set_threshold(
         inside=seen["validation"],
         outside=session.seen(outside) if len(outside) else None,
-        groups=trained.groups("validation"),
+        groups=[sample.metadata.get("group") for sample in trained.strangers],
         rate=trained.false_accept_rate,
     )
     return detector
@@ -138,7 +136,7 @@ def judge_candidate(candidate: Candidate, trained: Trained, parent: Judged) -> J
     session = ExportedModel.load(directory, host)
     encoded = {name: session.encode(samples) for name, samples in trained.inside.items()}
     outside = {
-        "validation": session.encode([*trained.outside["train"], *trained.outside["validation"]]),
+        "validation": session.encode(trained.strangers),
         "test": session.encode(trained.outside["test"]),
     }
     if session.kind in ("classification", "multilabel"):

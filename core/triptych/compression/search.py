@@ -29,6 +29,7 @@ from triptych.host import Host
 from triptych.models.multimodal import Features, MultimodalModel
 from triptych.runtime.exported import ExportedModel
 from triptych.runtime.open import variant_directory
+from triptych.runtime.torch_session import features_of
 from triptych.tuning.base import Progress
 from triptych.types import Sample
 
@@ -196,9 +197,7 @@ class Search:
 
     def _vectors(self, candidate: Candidate, samples: Sequence[Sample]) -> Features:
         """What the exported encoders make of samples."""
-        encoded = ExportedModel.load(candidate.directory, self.host).encode(samples)
-        vectors = {m: torch.from_numpy(v) for m, v in encoded.vectors.items()}
-        return Features(vectors, torch.from_numpy(encoded.mask))
+        return features_of(ExportedModel.load(candidate.directory, self.host).encode(samples))
 
     def _measure(self, candidates: list[Candidate]) -> None:
         """Speed of everything that was exported, in turns with the parent."""

@@ -71,7 +71,7 @@ class Served(Vertical[Request, Response]):
         return Task("classification", out_of_scope="other")
 
     def sample_data(self, directory: Path) -> Path:
-        raise NotImplementedError
+        raise AssertionError("a bundle that serves asks for no data")
 
     def answer(self, request: Request, prediction: Prediction, context: Any) -> Response:
         found = [("document", hit) for hit in context.search(1)] + [("example", hit) for hit in context.examples(1)]
