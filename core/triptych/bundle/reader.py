@@ -14,15 +14,12 @@ from triptych.bundle.files import (
     MANIFEST_HASH,
     VERSION_ID,
     VERSIONS,
-    Lock,
     check_name,
     list_files,
-    sha256,
-    sync,
-    write_synced,
 )
 from triptych.bundle.manifest import Manifest
 from triptych.errors import BundleError
+from triptych.files import Lock, sha256, sync, write_synced
 
 LOCK_WAIT_S = 60.0
 _OPEN_ATTEMPTS = 5

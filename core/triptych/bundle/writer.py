@@ -16,28 +16,21 @@ from triptych.bundle.files import (
     CURRENT,
     CURRENT_NEW,
     INCOMING,
-    LOCK,
     MANIFEST,
     MANIFEST_HASH,
     REMOVED,
     VERSION_ID,
     VERSIONS,
     WORK,
-    Lock,
     check_name,
     full_disk_explained,
-    is_full_disk,
     list_files,
     no_space,
-    sha256,
-    sync,
-    sync_tree,
-    tree_bytes,
-    write_synced,
 )
 from triptych.bundle.manifest import Manifest
 from triptych.bundle.reader import LOCK_WAIT_S, current_version, set_current, version_ids
 from triptych.errors import BundleError
+from triptych.files import LOCK, Lock, is_full_disk, sha256, sync, sync_tree, tree_bytes, write_synced
 
 STAGING = "bundle"
 WORKSPACE_WAIT_S = 3.0  # helper processes of a killed run hold its lock until they notice

@@ -323,7 +323,7 @@ def test_writers_to_one_output_take_turns(tmp_path: Path, output: Path) -> None:
 def test_a_busy_output_is_said_to_be_busy(
     tmp_path: Path, output: Path, build: Build, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from triptych.bundle.files import Lock
+    from triptych.files import Lock
 
     version = build()
     monkeypatch.setattr("triptych.bundle.writer.LOCK_WAIT_S", 0.1)
