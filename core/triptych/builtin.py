@@ -8,7 +8,7 @@ from triptych.types import Part
 
 @hookimpl
 def triptych_parts() -> list[Part]:
-    """Encoders, fusions, strategies, compressors, runners and readers of the core."""
+    """Encoders, fusions, strategies, compressors, runners, readers and indexes of the core."""
     return [
         Part(
             "encoder",
@@ -119,6 +119,18 @@ def triptych_parts() -> list[Part]:
             "pocketsphinx",
             "triptych.data.readers:PocketSphinx",
             "English speech to text; weak, weights come with its package.",
+        ),
+        Part(
+            "index",
+            "embedded",
+            "triptych.retrieval.collection:Collection",
+            "A directory on this machine: one writer, any number of readers.",
+        ),
+        Part(
+            "index",
+            "postgresql",
+            "triptych.retrieval.pgvector:PgVectorIndex",
+            "PostgreSQL with pgvector, for many machines.",
         ),
     ]
 

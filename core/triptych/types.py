@@ -19,7 +19,7 @@ MODALITIES: tuple[Modality, ...] = ("text", "image", "audio")
 class Part:
     """Something a plugin offers under a name; its code is imported when it is used.
 
-    `kind` is "encoder", "fusion", "strategy", "compressor", "runner", "reader" or a kind of the plugin's own;
+    `kind` is "encoder", "fusion", "strategy", "compressor", "runner", "reader", "index" or a kind of the plugin's own;
     `target` is "module:Name"; `summary` is one line for lists and help.
     """
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from array import array
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,8 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from triptych.errors import DataError
+from triptych.retrieval.filters import Between, Both, Either, Filter, OneOf, Without, is_number, plain_value
+from triptych.retrieval.growing import Growing
 
 Mask = NDArray[np.bool_]
+Codes = NDArray[np.int32]
 _NONE = -1  # the code of a row without the field
 
 
@@ -41,21 +43,28 @@ class Columns:
 
     def extend(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Append rows that `check_metadata` accepted."""
-        for row in rows:
-            for name in row:
-                if name not in self._columns:
-                    self._columns[name] = Column(array("i", [_NONE]) * self._rows)
-            for name, column in self._columns.items():
-                column.append(row[name]) if name in row else column.codes.append(_NONE)
-            self._rows += 1
+        end = self._rows + len(rows)
+        names = dict.fromkeys(name for row in rows for name in row)
+        for name in names:
+            column = self._columns.get(name) or Column(np.full(self._rows, _NONE, dtype=np.int32))
+            column.extend(rows, name)
+            self._columns[name] = column
+        for name, column in self._columns.items():
+            if name not in names:
+                column.codes.extend(np.full(len(rows), _NONE, dtype=np.int32))
+        self._rows = end
 
     def row(self, index: int) -> dict[str, Any]:
         """One row as a new dict."""
-        found = {}
-        for name, column in self._columns.items():
-            code = column.codes[index]
-            if code != _NONE:
-                found[name] = column.values[code]
+        return self.rows(np.array([index]))[0]
+
+    def rows(self, indexes: NDArray[np.int64]) -> list[dict[str, Any]]:
+        """Many rows as new dicts, in the order of `indexes` int64 [rows]."""
+        found: list[dict[str, Any]] = [{} for _ in range(len(indexes))]
+        for name, column in list(self._columns.items()):
+            for row, code in zip(found, column.at(indexes).tolist(), strict=True):
+                if code != _NONE:
+                    row[name] = column.values[code]
         return found
 
     def take(self, keep: Mask) -> Columns:
@@ -63,63 +72,75 @@ class Columns:
         taken = {name: column.take(keep) for name, column in self._columns.items()}
         return Columns(int(keep.sum()), {name: column for name, column in taken.items() if column.values})
 
-    def select(self, where: Mapping[str, Any]) -> Mask:
-        """Bool [rows]: the rows that meet every condition of `where`. A field that no row has meets none.
-
-        A condition is a value (equal), {"in": [values]}, or {"min": low, "max": high} (both included, one may be
-        left out; numbers compare with numbers, strings with strings). Raises `DataError` for anything else.
-        """
-        mask = np.ones(self._rows, dtype=np.bool_)
-        for name, condition in where.items():
-            check_condition(name, condition)
-            column = self._columns.get(name)
-            mask &= column.matches(condition) if column is not None else False
-        return mask
+    def select(self, found: Filter, start: int = 0) -> Mask:
+        """Bool [rows - start]: which rows from `start` on the filter lets through."""
+        if isinstance(found, Both | Either):
+            mask = np.full(self._rows - start, isinstance(found, Both), dtype=np.bool_)
+            for part in found.parts:
+                selected = self.select(part, start)
+                mask = mask & selected if isinstance(found, Both) else mask | selected
+            return mask
+        if isinstance(found, Without):
+            return ~self.select(found.part, start)
+        column = self._columns.get(found.name)
+        if column is None:
+            return np.zeros(self._rows - start, dtype=np.bool_)
+        return column.select(found, start, self._rows)
 
 
 class Column:
     """One field: `codes` [rows] point into `values`, which are all different; -1 where the row lacks the field."""
 
-    def __init__(self, codes: array[int], values: Sequence[Any] = ()) -> None:
-        self.codes = codes
+    def __init__(self, codes: Codes, values: Sequence[Any] = ()) -> None:
+        self.codes = Growing(np.int32, codes)
         self.values = list(values)
         self._index = {_key(value): code for code, value in enumerate(self.values)}
         self._numbers: NDArray[np.float64] | None = None
 
-    def append(self, value: Any) -> None:
-        """Add one row."""
-        value = value.item() if isinstance(value, np.generic) else value
-        code = self._index.setdefault(_key(value), len(self.values))
-        if code == len(self.values):
-            self.values.append(value)
-        self.codes.append(code)
+    def at(self, indexes: NDArray[np.int64]) -> Codes:
+        """The codes of some rows, int32 [indexes]."""
+        codes: Codes = self.codes.view[indexes]
+        return codes
+
+    def extend(self, rows: Sequence[Mapping[str, Any]], name: str) -> None:
+        """Append what rows have under a name."""
+        codes = np.full(len(rows), _NONE, dtype=np.int32)
+        index, values = self._index, self.values
+        for number, row in enumerate(rows):
+            if name not in row:
+                continue
+            value = plain_value(row[name])
+            key = _key(value)
+            code = index.get(key)
+            if code is None:
+                code = index[key] = len(values)
+                values.append(value)
+            codes[number] = code
+        self.codes.extend(codes)
 
     def take(self, keep: Mask) -> Column:
         """The column of the rows that are kept."""
-        codes = np.array(self.codes, dtype=np.int32)[keep]
+        codes = self.codes.view[keep]
         used = np.unique(codes[codes != _NONE])
         renumbered = np.full(len(self.values) + 1, _NONE, dtype=np.int32)  # its last entry serves the code -1
         renumbered[used] = np.arange(len(used), dtype=np.int32)
-        return Column(array("i", renumbered[codes].tobytes()), [self.values[code] for code in used.tolist()])
+        return Column(renumbered[codes], [self.values[code] for code in used.tolist()])
 
-    def matches(self, condition: Any) -> Mask:
-        """Bool [rows]: where a condition that `check_condition` accepted holds."""
+    def select(self, condition: OneOf | Between, start: int, end: int) -> Mask:
+        """Bool [end - start]: where a condition holds."""
         allowed = np.zeros(len(self.values) + 1, dtype=np.bool_)  # its last entry serves the code -1
-        if not isinstance(condition, Mapping):
-            allowed[self._equal(condition)] = True
-        elif "in" in condition:
-            for value in condition["in"]:
+        if isinstance(condition, OneOf):
+            for value in condition.values:
                 allowed[self._equal(value)] = True
         else:
-            allowed[:-1] = self._between(condition.get("min"), condition.get("max"))
-        found: Mask = allowed[np.array(self.codes, dtype=np.int32)]
+            allowed[:-1] = self._between(condition.low, condition.high)
+        found: Mask = allowed[self.codes.view[start:end]]
         return found
 
     def _equal(self, value: Any) -> list[int]:
         """The codes of a value: 1 and 1.0 are equal, 1 and True are not."""
-        value = value.item() if isinstance(value, np.generic) else value
         keys = [_key(value)]
-        if isinstance(value, int | float) and not isinstance(value, bool):
+        if is_number(value):
             keys = [(int, value), (float, value)]
         return [self._index[key] for key in keys if key in self._index]
 
@@ -142,7 +163,7 @@ class Column:
         """`values` as float64 [values], NaN where a value is no number; computed anew when values were added."""
         numbers = self._numbers
         if numbers is None or len(numbers) != len(self.values):
-            numbers = np.array([float(v) if _is_number(v) else math.nan for v in self.values], dtype=np.float64)
+            numbers = np.array([_as_float(v) for v in self.values], dtype=np.float64)
             self._numbers = numbers
         return numbers
 
@@ -152,7 +173,7 @@ def check_metadata(row: Mapping[str, Any], *, owner: str) -> None:
     for name, value in row.items():
         if not isinstance(name, str):
             raise DataError(f"metadata of {owner!r} has the key {name!r}; keys are strings")
-        value = value.item() if isinstance(value, np.generic) else value
+        value = plain_value(value)
         if value is None or isinstance(value, str | bool | int) or (isinstance(value, float) and math.isfinite(value)):
             continue
         try:
@@ -161,25 +182,14 @@ def check_metadata(row: Mapping[str, Any], *, owner: str) -> None:
             raise DataError(f"metadata {name!r} of {owner!r} is not JSON: {error}") from error
 
 
-def check_condition(name: str, condition: Any) -> None:
-    """Raise `DataError` for a condition that no filter has."""
-    if not isinstance(condition, Mapping):
-        return
-    if set(condition) == {"in"} and isinstance(condition["in"], list | tuple | set | frozenset):
-        return
-    if condition and set(condition) <= {"min", "max"}:
-        bounds = [bound for bound in condition.values() if bound is not None]
-        numbers = all(_is_number(bound) for bound in bounds)
-        if bounds and (numbers or all(isinstance(bound, str) for bound in bounds)):
-            return
-    raise DataError(
-        f"the filter on {name!r} is {condition!r}; write a value, "
-        '{"in": [values]}, or {"min": low, "max": high} with two numbers or two strings'
-    )
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float | np.number) and not isinstance(value, bool)
+def _as_float(value: Any) -> float:
+    """For comparing; NaN for what is no number."""
+    if not is_number(value):
+        return math.nan
+    try:
+        return float(value)
+    except OverflowError:  # an integer beyond all floats
+        return math.inf if value > 0 else -math.inf
 
 
 def _key(value: Any) -> tuple[type, Any]:

@@ -1,196 +1,271 @@
-"""FAISS itself: building, searching and filtering over numbered rows. What the rows mean is `index.py`'s."""
+"""The rows of one vector field, searched: engines one behind the other, filters, the GPU."""
 
 from __future__ import annotations
 
 import logging
-import math
 import threading
-from dataclasses import dataclass
-from typing import Any
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import NamedTuple
 
-import faiss
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float32]
-Rows = NDArray[np.int64]
+from triptych.retrieval.columns import Mask
+from triptych.retrieval.engines.base import Engine, Floats, Plan, Rows, best_first
+from triptych.retrieval.engines.choose import engine_of, outgrown
+from triptych.retrieval.engines.flat import FlatEngine
+from triptych.retrieval.gpu import GpuCopy
+from triptych.retrieval.locks import ReadWriteLock
+from triptych.retrieval.selection import SMALL, Selection, own_engine
 
-# Measured at 384 and 1024 dimensions on one core: from four queries on, a matrix product is faster.
-_PRODUCT_FROM_QUERIES = 4
-_LIST_FACTOR = 2.0  # lists of an IVF index: factor times the root of the number of vectors
-_TRAIN_PER_LIST = 64  # k-means gains next to nothing from more vectors for each list
-_TRAIN_ROUNDS = 10
-_RECALL = 0.99  # of the ten nearest, on stored vectors as queries; nprobe is the least power of two that reaches it
-_RECALL_QUERIES = 128
-_EXHAUSTIVE_BELOW = 20_000  # a filter that leaves fewer vectors than this is searched in all lists, so exactly
-_GPU_FROM = 10_000  # below, the way to the GPU costs more than it saves
-_GPU_LIMIT = 2048  # FAISS' largest k and nprobe there
-_GPU_SCRATCH_BYTES = 256 << 20
+_FILTERS_KEPT = 64
+_OWN_ROWS_SHARE = 0.75  # of all rows may stand in filters' own indexes together; at least _OWN_ROWS_LEAST
+_OWN_ROWS_LEAST = 10_000
+_TAIL_FROM = 5_000  # rows behind a frozen engine that are worth lists of their own
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """Which rows may be found: a FAISS selector and how many rows it lets through."""
+class Limits(NamedTuple):
+    """What a search may find: a key that is equal for equal filters, and how to compute bool [rows from a start]."""
 
-    selector: Any
-    count: int
-
-    @classmethod
-    def of(cls, mask: NDArray[np.bool_]) -> Selection:
-        """Bool [rows] to a selection."""
-        bitmap = np.packbits(mask, bitorder="little")
-        return cls(faiss.IDSelectorBitmap(bitmap), int(mask.sum()))
+    key: str
+    mask: Callable[[], Mask]
+    deaths: int  # how many deletions the mask knows of
 
 
 class RowSearch:
-    """Vectors by row number: exact below `flat_below` rows, in inverted lists from there on.
+    """Vectors by row number. Safe to search from many threads; who adds is alone.
 
-    `similarity` says whether larger inner products are nearer; otherwise smaller Euclidean distances are.
-    Not thread-safe while rows are added.
+    `frozen` says that the first engine is mapped from a file: rows are added behind it, in an engine of their own.
+    `lock` is the one that its callers hold, shared to search and alone to add.
     """
 
-    def __init__(self, dim: int, *, similarity: bool, flat_below: int, index: Any = None) -> None:
-        self.dim = dim
-        self.flat_below = flat_below
-        self._metric = faiss.METRIC_INNER_PRODUCT if similarity else faiss.METRIC_L2
-        self._index = faiss.IndexFlat(dim, self._metric) if index is None else index
-        self._trained_on = self._index.ntotal
-        self._gpu: Any = None
+    def __init__(
+        self,
+        plan: Plan,
+        engine: Engine | None = None,
+        *,
+        recall: float = 1.0,
+        frozen: bool = False,
+        lock: ReadWriteLock | None = None,
+    ) -> None:
+        self.plan = plan
+        self._lock = lock or ReadWriteLock()  # what goes on in the background reads under it
+        self.recall = recall  # as measured when the engine was built
+        self._parts: list[Engine] = [FlatEngine(plan) if engine is None else engine]
+        self._frozen = frozen
+        self._selections: OrderedDict[str, Selection] = OrderedDict()
+        self._uses: dict[str, int] = {}
+        self._mutex = threading.Lock()  # guards the three above and what is under way
+        self._worker: ThreadPoolExecutor | None = None
+        self._under_way: dict[str, Future[None]] = {}
+        self._gpu: GpuCopy | None = None
         self._gpu_tried = False
         self._gpu_lock = threading.Lock()  # FAISS' GPU indexes serve one thread at a time
 
     @property
-    def index(self) -> Any:
-        """The FAISS index on the CPU."""
-        return self._index
+    def engine(self) -> Engine:
+        """The engine with (nearly) all rows."""
+        return self._parts[0]
 
     @property
     def rows(self) -> int:
         """How many vectors there are."""
-        return int(self._index.ntotal)
+        return sum(part.rows for part in self._parts)
 
     @property
     def exact(self) -> bool:
-        """Whether every search looks at every vector."""
-        return not isinstance(self._index, faiss.IndexIVF)
+        """Whether a search without a filter looks at every vector."""
+        return all(part.exact for part in self._parts)
+
+    @property
+    def outgrown(self) -> bool:
+        """Whether another engine would serve the rows better by now."""
+        return outgrown(self.engine, self.plan)
 
     def add(self, vectors: Floats) -> None:
         """Append rows: float32 [rows, dim]."""
-        rows = self.rows + len(vectors)
-        grown = rows >= self.flat_below if self.exact else rows > 4 * self._trained_on
-        if grown and rows:
-            self.rebuild(np.concatenate([self.vectors(), vectors]))
-        else:
-            self._index.add(vectors)
-            self._gpu, self._gpu_tried = None, False
+        if self._frozen and len(self._parts) == 1:
+            self._parts.append(FlatEngine(self.plan))
+        tail = self._parts[-1]
+        tail.add(vectors)
+        if self._frozen and tail.rows >= _TAIL_FROM and tail.rows > 4 * tail.trained_on:
+            self._parts[-1], _ = engine_of(tail.vectors(np.arange(tail.rows)), self.plan)
+            self._parts[-1].trained_on = tail.rows
+        if self._gpu is not None:
+            try:
+                self._gpu.extend(tail, self._gpu.rows)
+            except RuntimeError as error:
+                log.warning("the index leaves the GPU: %s", error)
+                self._gpu = None
 
-    def rebuild(self, vectors: Floats) -> None:
-        """Start anew with these rows: float32 [rows, dim]."""
-        self._gpu, self._gpu_tried = None, False
-        self._trained_on = len(vectors)
-        if len(vectors) < max(self.flat_below, 1):
-            self._index = faiss.IndexFlat(self.dim, self._metric)
-            self._index.add(vectors)
-        else:
-            self._index = _inverted_lists(vectors, self._metric)
-
-    def vectors(self) -> Floats:
-        """All rows: a copy, float32 [rows, dim]."""
-        found = np.empty((self.rows, self.dim), dtype=np.float32)
-        if not self.rows:
-            return found
-        if self.exact:
-            found[:] = faiss.rev_swig_ptr(self._index.get_xb(), found.size).reshape(found.shape)
-            return found
-        lists = self._index.invlists
-        for number in range(lists.nlist):
-            size = lists.list_size(number)
-            if size:
-                codes = faiss.rev_swig_ptr(lists.get_codes(number), size * self.dim * 4)
-                rows = faiss.rev_swig_ptr(lists.get_ids(number), size)
-                found[rows] = codes.view(np.float32).reshape(size, self.dim)
+    def vectors(self, rows: Rows) -> Floats:
+        """Vectors by row, float32 [rows, dim], as they are held."""
+        found = np.empty((len(rows), self.plan.dim), dtype=np.float32)
+        first = 0
+        for part in self._parts:
+            inside = (rows >= first) & (rows < first + part.rows)
+            if inside.any():
+                found[inside] = part.vectors(rows[inside] - first)
+            first += part.rows
         return found
 
-    def nearest(self, queries: Floats, k: int, selection: Selection | None) -> tuple[Floats, Rows]:
-        """The `k` nearest rows: (scores, rows), both [queries, k], best first.
+    def nearest(self, queries: Floats, k: int, limits: Limits | None) -> tuple[Floats, Rows]:
+        """At most `k` nearest rows, best first: (scores, rows), both [queries, k or fewer]; none where none may be.
 
-        `k` is at most the number of rows that may be found. Scores are inner products or squared distances.
+        Scores are inner products or squared distances.
         """
-        # one setting for the whole process; an index of another size may change it between the lines, which costs
-        # time and nothing else
-        faiss.cvar.distance_compute_blas_threshold = _PRODUCT_FROM_QUERIES * self.dim
-        found = self._nearest_on_gpu(queries, k) if selection is None else None
-        scores, rows = found or self._index.search(queries, k, params=self._parameters(selection))
-        if not self.exact:
-            # the lists that were probed held too few rows: these queries look into all of them
-            short = np.flatnonzero(rows[:, -1] < 0)
-            if len(short):
-                everything = self._parameters(selection, exhaustive=True)
-                scores[short], rows[short] = self._index.search(queries[short], k, params=everything)
+        selection = None if limits is None else self._selection(limits)
+        k = min(k, self.rows if selection is None else selection.count)
+        if k < 1 or not len(queries):
+            return np.empty((len(queries), 0), dtype=np.float32), np.empty((len(queries), 0), dtype=np.int64)
+        found = self._on_gpu(queries, k, selection)
+        if found is not None:
+            return found
+        scores, rows = self._nearest(queries, k, selection, everything=False)
+        # the lists that were probed held too few rows: these queries look into all of them
+        short = np.flatnonzero(rows[:, -1] < 0)
+        if len(short):
+            scores[short], rows[short] = self._nearest(queries[short], k, selection, everything=True)
         return scores, rows
 
-    def _parameters(self, selection: Selection | None, *, exhaustive: bool = False) -> Any:
-        selector = None if selection is None else selection.selector
-        if self.exact:
-            return None if selector is None else faiss.SearchParameters(sel=selector)
-        probes = self._index.nprobe
-        if exhaustive or (selection is not None and selection.count < _EXHAUSTIVE_BELOW):
-            probes = self._index.nlist
-        elif selection is not None:  # the fewer vectors pass, the more lists are needed to meet as many
-            probes = min(self._index.nlist, math.ceil(probes * self.rows / selection.count))
-        return faiss.SearchParametersIVF(sel=selector, nprobe=probes)
+    def close(self) -> None:
+        """Wait for what goes on in the background."""
+        if self._worker is not None:
+            self._worker.shutdown(cancel_futures=True)
 
-    def _nearest_on_gpu(self, queries: Floats, k: int) -> tuple[Floats, Rows] | None:
-        if self.rows < _GPU_FROM or k > _GPU_LIMIT or (self._gpu_tried and self._gpu is None):
+    def settle(self) -> None:
+        """Wait until the indexes of filters that are being made are there."""
+        for future in list(self._under_way.values()):
+            future.result()
+
+    def _nearest(
+        self, queries: Floats, k: int, selection: Selection | None, *, everything: bool
+    ) -> tuple[Floats, Rows]:
+        found = []
+        first = 0
+        for number, part in enumerate(self._parts):
+            count = part.rows if selection is None else selection.counts[number]
+            if count:
+                scores, rows = self._in_part(number, queries, min(k, count), selection, everything)
+                found.append((scores, np.where(rows < 0, rows, rows + first)))
+            first += part.rows
+        if len(found) == 1:
+            return found[0] if found[0][1].shape[1] == k else _widened(*found[0], k)
+        return self._merged(found, k)
+
+    def _in_part(
+        self, number: int, queries: Floats, k: int, selection: Selection | None, everything: bool
+    ) -> tuple[Floats, Rows]:
+        part = self._parts[number]
+        if selection is None:
+            return part.search_all(queries, k) if everything else part.search(queries, k)
+        selector = selection.selectors[number]
+        if number == 0 and selection.own is not None and not everything:
+            unchanged = selection.own_deaths == selection.deaths
+            return selection.own.search(queries, k, None if unchanged else selector)
+        if everything:
+            return part.search_all(queries, k, selector)
+        return part.search(queries, k, selector, share=selection.counts[number] / part.rows)
+
+    def _merged(self, found: list[tuple[Floats, Rows]], k: int) -> tuple[Floats, Rows]:
+        scores = np.concatenate([pair[0] for pair in found], axis=1)
+        rows = np.concatenate([pair[1] for pair in found], axis=1)
+        worst = -np.inf if self.plan.similarity else np.inf
+        order = best_first(np.where(rows < 0, worst, scores), self.plan.similarity)[:, :k]
+        return np.take_along_axis(scores, order, 1), np.take_along_axis(rows, order, 1)
+
+    def _selection(self, limits: Limits) -> Selection:
+        """The selection of a filter, made or brought up to date where rows came or went since."""
+        starts = [0, *np.cumsum([part.rows for part in self._parts])[:-1].tolist()]
+        with self._mutex:
+            known = self._selections.get(limits.key)
+            uses = self._uses[limits.key] = self._uses.get(limits.key, 0) + 1
+        if known is None or len(known.mask) != self.rows or known.deaths != limits.deaths:
+            fresh = Selection.of(limits.mask(), starts, limits.deaths)
+            if known is not None and known.own is not None:
+                fresh = self._inherit(known, fresh)
+            known = fresh
+            self._keep(limits.key, known)
+        else:
+            with self._mutex:
+                if limits.key in self._selections:
+                    self._selections.move_to_end(limits.key)
+        if known.deserves_own(self.engine, uses):
+            known = self._give_own(limits.key, known)
+        return known
+
+    def _inherit(self, old: Selection, new: Selection) -> Selection:
+        """The index of an older selection serves on where no row has come that it lacks."""
+        if old.own is None or new.mask[old.own_rows : self.engine.rows].any():
+            return new
+        return new.with_own(old.own, old.own_rows, old.own_deaths)
+
+    def _give_own(self, key: str, selection: Selection) -> Selection:
+        """Make a filter an index of its own: at once for few rows, in the background for many."""
+        if selection.counts[0] <= SMALL:
+            selection = self._with_own(selection, ReadWriteLock())  # the caller holds the true one
+            self._keep(key, selection)
+            return selection
+        with self._mutex:
+            if key not in self._under_way:
+                self._worker = self._worker or ThreadPoolExecutor(1, thread_name_prefix="triptych-filter")
+                self._under_way[key] = self._worker.submit(self._own_later, key, selection)
+        return selection
+
+    def _own_later(self, key: str, selection: Selection) -> None:
+        try:
+            made = self._with_own(selection, self._lock)
+            with self._mutex:
+                now = self._selections.get(key)
+            if now is not None and now.own is None:
+                self._keep(key, self._inherit(made, now))
+        except Exception:
+            log.exception("a filter gets no index of its own; it goes on with a selector")
+        finally:
+            with self._mutex:
+                self._under_way.pop(key, None)
+                self._uses[key] = 0  # should it not have worked out, some more searches go by before the next try
+
+    def _with_own(self, selection: Selection, lock: ReadWriteLock) -> Selection:
+        known = selection.starts[1] if len(selection.starts) > 1 else len(selection.mask)
+        rows = np.flatnonzero(selection.mask[:known])
+        return selection.with_own(own_engine(self.engine, self.plan, rows, lock), known, selection.deaths)
+
+    def _keep(self, key: str, selection: Selection) -> None:
+        with self._mutex:
+            self._selections[key] = selection
+            self._selections.move_to_end(key)
+            while len(self._selections) > _FILTERS_KEPT:
+                oldest, _ = self._selections.popitem(last=False)
+                self._uses.pop(oldest, None)
+            room = max(_OWN_ROWS_LEAST, int(_OWN_ROWS_SHARE * self.rows))
+            for name in reversed(list(self._selections)):  # the latest first
+                one = self._selections[name]
+                room -= one.own.rows if one.own is not None else 0
+                if room < 0 and one.own is not None and name != key:
+                    self._selections[name] = one.with_own_dropped()
+
+    def _on_gpu(self, queries: Floats, k: int, selection: Selection | None) -> tuple[Floats, Rows] | None:
+        if len(self._parts) > 1 or (self._gpu_tried and self._gpu is None):
             return None
         with self._gpu_lock:
             if not self._gpu_tried:
-                self._gpu = gpu_copy(self._index)
+                self._gpu = GpuCopy.of(self.engine, self.plan)
                 self._gpu_tried = True
-            found: tuple[Floats, Rows] | None = None if self._gpu is None else self._gpu.search(queries, k)
-        return found
+            if self._gpu is None:
+                return None
+            if selection is None:
+                return self._gpu.search(queries, k)
+            return self._gpu.search(queries, k, selection.mask, selection.count / self.rows)
 
 
-def gpu_copy(index: Any) -> Any:
-    """A copy of the index on the first GPU that FAISS sees, None where there is none or it has no room."""
-    count = getattr(faiss, "get_num_gpus", None)
-    if count is None or count() == 0 or getattr(index, "nprobe", 1) > _GPU_LIMIT:
-        return None
-    try:
-        resources = faiss.StandardGpuResources()
-        resources.setTempMemory(_GPU_SCRATCH_BYTES)
-        return faiss.index_cpu_to_gpu(resources, 0, index)
-    except RuntimeError as error:
-        log.warning("the index of %d vectors stays on the CPU: %s", index.ntotal, error)
-        return None
-
-
-def _inverted_lists(vectors: Floats, metric: int) -> Any:
-    """A trained and filled IVF index, its `nprobe` set by measurement. `vectors`: float32 [rows, dim]."""
-    rows, dim = vectors.shape
-    lists = max(1, round(_LIST_FACTOR * math.sqrt(rows)))
-    index = faiss.IndexIVFFlat(faiss.IndexFlat(dim, metric), dim, lists, metric)
-    index.cp.niter = _TRAIN_ROUNDS
-    index.cp.max_points_per_centroid = _TRAIN_PER_LIST
-    index.cp.min_points_per_centroid = 1  # no warning on standard error for small indexes
-    index.train(vectors)
-    index.add(vectors)
-    index.nprobe = _choose_probes(index, vectors)
-    return index
-
-
-def _choose_probes(index: Any, vectors: Floats) -> int:
-    """The least power of two (at most all lists) with which stored vectors find their ten nearest."""
-    chosen = np.random.default_rng(0).choice(len(vectors), min(_RECALL_QUERIES, len(vectors)), replace=False)
-    queries, k = vectors[chosen], min(10, len(vectors))
-    _, exact = index.search(queries, k, params=faiss.SearchParametersIVF(nprobe=index.nlist))
-    probes = 1
-    while probes < index.nlist:
-        _, found = index.search(queries, k, params=faiss.SearchParametersIVF(nprobe=probes))
-        recall = np.mean([len(np.intersect1d(a, b)) / k for a, b in zip(exact, found, strict=True)])
-        if recall >= _RECALL:
-            return probes
-        probes *= 2
-    return int(index.nlist)
+def _widened(scores: Floats, rows: Rows, k: int) -> tuple[Floats, Rows]:
+    """With columns of nothing up to `k`."""
+    missing = k - rows.shape[1]
+    return (
+        np.pad(scores, ((0, 0), (0, missing))),
+        np.pad(rows, ((0, 0), (0, missing)), constant_values=-1),
+    )

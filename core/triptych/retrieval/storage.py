@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-from array import array
 from pathlib import Path
 from typing import Any
 
 import faiss
+import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from triptych.errors import DataError
 from triptych.retrieval.columns import Column, Columns
+from triptych.retrieval.engines.base import Engine, Kind
+from triptych.retrieval.engines.choose import read_index, write_index
 
 SETTINGS = "index.json"
 VECTORS = "vectors.faiss"
@@ -31,16 +33,16 @@ class Settings(BaseModel):
     rows: int
 
 
-def write(directory: Path, settings: Settings, index: Any, ids: list[str], columns: Columns) -> None:
+def write(directory: Path, settings: Settings, engine: Engine, ids: list[str], columns: Columns) -> None:
     """Write the three files into `directory`, which is made; each is replaced whole. Raises `OSError`."""
     directory.mkdir(parents=True, exist_ok=True)
     found = {name: columns.column(name) for name in columns.names}
-    fields = {name: {"values": column.values, "codes": column.codes.tolist()} for name, column in found.items()}
+    fields = {name: {"values": column.values, "codes": column.codes.view.tolist()} for name, column in found.items()}
     rows = json.dumps({"ids": ids, "fields": fields}, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     _new(directory / ROWS).write_text(rows + "\n", encoding="utf-8", errors="surrogatepass")
-    # not faiss.write_index: it does not report a disk that fills with the file's last bytes
-    with _new(directory / VECTORS).open("wb") as file:
-        faiss.write_index(index, faiss.PyCallbackIOWriter(file.write))
+    if not engine.exact:
+        engine.index.nprobe = engine.parameters["probes"]
+    write_index(engine.index, _new(directory / VECTORS))
     _new(directory / SETTINGS).write_text(settings.model_dump_json(indent=1) + "\n", encoding="utf-8")
     for name in (ROWS, VECTORS, SETTINGS):
         os.replace(_new(directory / name), directory / name)
@@ -54,7 +56,7 @@ def read(directory: Path) -> tuple[Settings, Any, list[str], Columns]:
     if not path.is_file():
         raise DataError("does not exist; build the index again", file=path)
     try:
-        index = faiss.read_index(str(path))
+        index = read_index(path)
     except RuntimeError as error:
         raise DataError(f"is not a whole FAISS index ({error}); build the index again", file=path) from error
     if (index.ntotal, index.d, len(ids)) != (settings.rows, settings.dim, settings.rows):
@@ -64,6 +66,15 @@ def read(directory: Path) -> tuple[Settings, Any, list[str], Columns]:
             file=directory,
         )
     return settings, index, ids, columns
+
+
+def describe(index: Any) -> tuple[Kind, dict[str, Any]]:
+    """The kind of an index that was read, and the parameters of its engine."""
+    if not isinstance(index, faiss.IndexIVF):
+        return "flat", {}
+    if index.direct_map.no():  # written before rows were looked up by it
+        index.make_direct_map()
+    return "ivf-flat", {"probes": index.nprobe, "factor": 1, "breadth": 0}
 
 
 def _new(path: Path) -> Path:
@@ -96,7 +107,7 @@ def _read_rows(path: Path) -> tuple[list[str], Columns]:
 
 
 def _column(field: dict[str, Any], rows: int) -> Column:
-    codes, values = array("i", field["codes"]), field["values"]
-    if len(codes) != rows or (rows and not -1 <= min(codes) <= max(codes) < len(values)):
+    codes, values = np.array(field["codes"], dtype=np.int32), field["values"]
+    if len(codes) != rows or (rows and not -1 <= codes.min() <= codes.max() < len(values)):
         raise ValueError("a field has other rows than the ids")
     return Column(codes, values)

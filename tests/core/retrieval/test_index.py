@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from triptych.errors import ConfigError, DataError
-from triptych.retrieval import search as rows_search
 from triptych.retrieval.index import VectorIndex
 
 RANDOM = np.random.default_rng(3)
@@ -96,7 +95,7 @@ def test_a_filter_gives_k_hits_whenever_they_exist(flat_below: int) -> None:
 
 def test_an_ivf_search_gives_k_hits_even_when_the_probed_lists_hold_fewer() -> None:
     index, vectors = filled(400, flat_below=10)
-    index._search.index.nprobe = 1
+    index._rows.engine.probes = 1
     assert len(ids(index, vectors[0], 399)) == 399
 
 
@@ -201,10 +200,10 @@ def test_the_index_turns_to_inverted_lists_and_back() -> None:
 
 def test_inverted_lists_are_trained_anew_when_the_index_has_grown() -> None:
     index, _ = filled(100, flat_below=100)
-    lists = index._search.index.nlist
+    lists = index._rows.engine.lists
     for start in range(100, 1000, 100):
         index.add([f"r{start + i}" for i in range(100)], RANDOM.standard_normal((100, 4)))
-    assert index._search.index.nlist > lists
+    assert index._rows.engine.lists > lists
     assert len(index) == 1000
 
 
@@ -218,7 +217,7 @@ def test_recall_beyond_the_flat_limit() -> None:
     index = VectorIndex(24)
     index.add([str(i) for i in range(len(stored))], stored)
     assert not index.exact
-    assert index._search.index.nprobe < index._search.index.nlist / 4
+    assert index._rows.engine.probes < index._rows.engine.lists / 4
     unit = stored / np.linalg.norm(stored, axis=1, keepdims=True)
     truth = np.argpartition(-(queries @ unit.T), 10, axis=1)[:, :10]
     found = index.search(queries, 10)
@@ -332,43 +331,3 @@ def test_batches_use_a_matrix_product_and_single_queries_do_not() -> None:
     index, vectors = filled()
     index.search(vectors[:1], 1)
     assert 1 * index.dim < faiss.cvar.distance_compute_blas_threshold <= 8 * index.dim
-
-
-def test_a_gpu_copy_answers_searches_without_a_filter(monkeypatch: pytest.MonkeyPatch) -> None:
-    copies: list[Any] = []
-
-    def copy(index: Any) -> Any:
-        copies.append(faiss.clone_index(index))
-        return copies[-1]
-
-    monkeypatch.setattr(rows_search, "_GPU_FROM", 10)
-    monkeypatch.setattr(rows_search, "gpu_copy", copy)
-    index, vectors = filled()
-    assert ids(index, vectors[3], 1) == ["r3"]
-    assert ids(index, vectors[5], 1) == ["r5"]
-    assert ids(index, vectors[4], 1, where={"even": True}) == ["r4"]
-    assert len(copies) == 1  # made once, kept
-    index.add(["new"], vectors[:1])
-    index.search(vectors[:1], 2)
-    assert copies[-1].ntotal == 41
-
-
-@pytest.mark.gpu
-def test_the_gpu_finds_what_the_cpu_finds(monkeypatch: pytest.MonkeyPatch) -> None:
-    if getattr(faiss, "get_num_gpus", lambda: 0)() == 0:
-        pytest.skip("FAISS sees no GPU")
-    for flat_below in (100_000, 1000):
-        index, vectors = filled(20_000, dim=32, flat_below=flat_below)
-        on_gpu = index.search(vectors[:50], 10)
-        monkeypatch.setattr(rows_search, "_GPU_FROM", 10**9)
-        on_cpu = index.search(vectors[:50], 10)
-        monkeypatch.undo()
-        for a, b in zip(on_gpu, on_cpu, strict=True):
-            assert [h.score for h in a] == pytest.approx([h.score for h in b], abs=1e-3)
-
-
-def test_without_a_gpu_there_is_no_copy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(faiss, "get_num_gpus", lambda: 0, raising=False)
-    assert rows_search.gpu_copy(faiss.IndexFlatIP(4)) is None
-    monkeypatch.delattr(faiss, "get_num_gpus", raising=False)
-    assert rows_search.gpu_copy(faiss.IndexFlatIP(4)) is None

@@ -1,0 +1,1 @@
+"""How FAISS holds and searches numbered rows: one engine for each kind of index, and the choice between them."""

@@ -1,0 +1,98 @@
+"""From a plan to an engine: which kind, measured on the vectors that it is to hold."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import faiss
+import numpy as np
+
+from triptych.retrieval.engines.base import ArraySource, Engine, Floats, Kind, Plan, Source
+from triptych.retrieval.engines.flat import FlatEngine
+from triptych.retrieval.engines.graph import GraphEngine
+from triptych.retrieval.engines.lists import ListsEngine
+from triptych.retrieval.engines.tune import make_trial, tune
+
+_BITS_FROM_DIM = 64  # with fewer dimensions one bit for each says too little
+_COMPARE_BELOW = 200_000  # from there on nobody needs to measure whether exact search is slower
+_GROWTH = 4  # the structure is fitted anew when there are this many times the rows it was fitted to
+
+
+def build_engine(source: Source, plan: Plan, queries: Floats | None = None) -> tuple[Engine, float]:
+    """The engine for a source and the recall measured on it.
+
+    "auto" is exact below `flat_below` rows; above, inverted lists in one bit (or eight, where one does not reach the
+    recall), unless exact search turns out faster. `queries` float32 [queries, dim] stand for those to come.
+    """
+    if plan.kind == "flat" or source.rows < max(2, plan.flat_below):
+        return FlatEngine.build(source, plan), 1.0
+    trial = make_trial(source, plan, queries)
+    if plan.kind == "hnsw":
+        graph = GraphEngine.build(source, plan)
+        return graph, tune(graph, trial, plan.recall)
+    kinds: list[Kind] = [plan.kind]
+    if plan.kind == "auto":
+        kinds = ["ivf-rabitq", "ivf-sq8"] if plan.dim >= _BITS_FROM_DIM else ["ivf-sq8"]
+    for kind in kinds:
+        engine = ListsEngine.build(source, plan, kind)
+        recall = tune(engine, trial, plan.recall)
+        if recall >= plan.recall:
+            break
+    if plan.kind == "auto" and source.rows < _COMPARE_BELOW:
+        flat = FlatEngine.build(source, plan)
+        if recall < plan.recall or _seconds(flat, trial.queries) <= _seconds(engine, trial.queries):
+            return flat, 1.0
+    return engine, recall
+
+
+def outgrown(engine: Engine, plan: Plan) -> bool:
+    """Whether so many rows were added that another engine would serve better."""
+    if engine.exact:
+        return plan.kind != "flat" and engine.rows >= max(2, plan.flat_below, engine.trained_on * 2)
+    return engine.rows > _GROWTH * engine.trained_on
+
+
+def empty_like(engine: Engine, plan: Plan) -> Engine:
+    """An engine of no rows for a few that are to come: exact."""
+    return FlatEngine(plan)
+
+
+def restore_engine(index: Any, plan: Plan, kind: Kind, parameters: dict[str, Any]) -> Engine:
+    """The engine of an index that FAISS has read, with the parameters that were kept beside it."""
+    if kind == "flat":
+        engine: Engine = FlatEngine(plan, index)
+    elif kind == "hnsw":
+        engine = GraphEngine(plan, index, breadth=parameters["breadth"])
+    else:
+        engine = ListsEngine(plan, kind, index, probes=parameters["probes"], factor=parameters["factor"])
+        engine.make_single(parameters["breadth"])
+    engine.trained_on = parameters.get("trained_on", engine.rows)
+    return engine
+
+
+def read_index(path: Path, *, mapped: bool = False) -> Any:
+    """A FAISS index from its file; `mapped` leaves what can be left in the file. Raises `RuntimeError`."""
+    return faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC if mapped else 0)
+
+
+def write_index(index: Any, path: Path) -> None:
+    """Write a FAISS index into a file. Raises `OSError`, a full disk included, which FAISS' own writer may miss."""
+    with path.open("wb") as file:
+        faiss.write_index(index, faiss.PyCallbackIOWriter(file.write))
+
+
+def engine_of(vectors: Floats, plan: Plan) -> tuple[Engine, float]:
+    """`build_engine` for vectors in memory."""
+    return build_engine(ArraySource(np.ascontiguousarray(vectors)), plan)
+
+
+def _seconds(engine: Engine, queries: Floats) -> float:
+    """What a lone query takes, the median of some."""
+    taken = []
+    for query in queries[:32]:
+        started = time.perf_counter()
+        engine.search(query[None], 10)
+        taken.append(time.perf_counter() - started)
+    return float(np.median(taken))

@@ -1,0 +1,193 @@
+"""Inverted lists: k-means cells, of which a search looks into the nearest.
+
+In "ivf-rabitq" a list holds one bit a dimension (RaBitQ: Gao and Long, SIGMOD 2024) in FAISS' fast-scan layout, and
+the best candidates are scored again from copies in eight bits; "ivf-sq8" holds the eight bits in the lists, and
+"ivf-flat" the vectors themselves.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import faiss
+
+from triptych.retrieval.engines.base import BLOCK, Engine, Floats, Kind, Plan, Rows, Source, prepare_products
+
+LIST_FACTOR = 2.0  # lists: factor times the root of the number of vectors
+_TRAIN_PER_LIST = 50  # k-means gains next to nothing from more vectors for each list
+_TRAIN_ROUNDS = 8
+RANGE_SLACK = 0.1  # how far beyond the range seen in training the eight bits reach, for vectors still to come
+_SINGLE_FROM_LISTS = 512  # below, looking at every centroid takes less time than a graph over them
+_SINGLE_UP_TO = 3  # queries at once; for more, a matrix product over the centroids is faster than the graph
+_GRAPH_LINKS = 16
+
+
+class ListsEngine(Engine):
+    """An IVF index of FAISS, with a store to score candidates again where its codes are coarse."""
+
+    def __init__(self, plan: Plan, kind: Kind, index: Any, *, probes: int, factor: int = 1, breadth: int = 0) -> None:
+        self.plan = plan
+        self.kind = kind
+        self.index = index
+        self.probes = probes  # lists looked into
+        self.factor = factor  # candidates scored again for each hit asked for
+        self.breadth = breadth  # efSearch of the graph over the centroids; 0 where there is none
+        self.ivf = faiss.downcast_index(index.base_index) if kind == "ivf-rabitq" else index
+        self.trained_on = index.ntotal
+        self._single: Any = None
+        self._single_parts: tuple[Any, ...] = ()
+        self.kept: Any = None  # whoever owns what the index points into
+        self.guard: Callable[[], AbstractContextManager[None]] = nullcontext  # around each search
+
+    @property
+    def rows(self) -> int:
+        """How many vectors the lists have."""
+        return int(self.ivf.ntotal)
+
+    @property
+    def lists(self) -> int:
+        """How many lists there are."""
+        return int(self.ivf.nlist)
+
+    @property
+    def store(self) -> Any:
+        """The index that candidates are scored again by; None where the lists hold what is returned."""
+        return faiss.downcast_index(self.index.refine_index) if self.kind == "ivf-rabitq" else None
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """Lists looked into, candidates for each hit, breadth of the search among centroids."""
+        return {"probes": self.probes, "factor": self.factor, "breadth": self.breadth, "trained_on": self.trained_on}
+
+    @classmethod
+    def build(cls, source: Source, plan: Plan, kind: Kind, *, lists: int | None = None) -> ListsEngine:
+        """Train on a sample and add everything; `probes` and `factor` are still to be tuned."""
+        count = max(1, min(lists or round(LIST_FACTOR * math.sqrt(source.rows)), source.rows))
+        training = source.sample(max(count * _TRAIN_PER_LIST, 1000), seed=0)
+        index = new_index(plan, kind, centroids(training, plan, count), training)
+        engine = cls(plan, kind, index, probes=min(16, count), factor=8 if kind == "ivf-rabitq" else 1)
+        for block in source.blocks():
+            engine.add(block)
+        engine.trained_on = engine.rows
+        return engine
+
+    def add(self, vectors: Floats) -> None:
+        """Append rows: float32 [rows, dim]."""
+        prepare_products(self.plan.dim)
+        for start in range(0, len(vectors), BLOCK):
+            self.index.add(vectors[start : start + BLOCK])
+        if self._single is not None:
+            self._single.ntotal = self._single_parts[0].ntotal = self.rows
+
+    def search(self, queries: Floats, k: int, selector: Any = None, *, share: float = 1.0) -> tuple[Floats, Rows]:
+        """The nearest rows of the lists that lie nearest."""
+        probes = self.probes if share >= 1 else min(self.lists, math.ceil(self.probes / math.sqrt(max(share, 1e-6))))
+        if self._single is not None and len(queries) <= _SINGLE_UP_TO:
+            breadth = faiss.SearchParametersHNSW(efSearch=max(self.breadth, probes))
+            return self._search(self._single, queries, k, selector, probes, breadth)
+        return self._search(self.index, queries, k, selector, probes)
+
+    def search_all(self, queries: Floats, k: int, selector: Any = None) -> tuple[Floats, Rows]:
+        """Every list is looked into, and with coarse codes every candidate is scored again."""
+        if self.kind != "ivf-rabitq":
+            return self._search(self.index, queries, k, selector, self.lists)
+        parameters = None if selector is None else faiss.SearchParameters(sel=selector)
+        found: tuple[Floats, Rows] = self.store.search(queries, k, params=parameters)
+        return found
+
+    def _search(
+        self, index: Any, queries: Floats, k: int, selector: Any, probes: int, quantizer: Any = None
+    ) -> tuple[Floats, Rows]:
+        prepare_products(self.plan.dim)
+        parameters = faiss.IVFSearchParameters(nprobe=probes, sel=selector, quantizer_params=quantizer)
+        if self.kind == "ivf-rabitq":
+            parameters = faiss.IndexRefineSearchParameters(k_factor=self.factor, base_index_params=parameters)
+        with self.guard():
+            found: tuple[Floats, Rows] = index.search(queries, k, params=parameters)
+        return found
+
+    def make_single(self, breadth: int) -> None:
+        """Serve a few queries at a time through a graph (HNSW) over the centroids, which shares the lists.
+
+        Looking at every centroid is the larger part of a lone query.
+        """
+        self.breadth = breadth
+        if breadth <= 0 or self.lists < _SINGLE_FROM_LISTS or self.kind != "ivf-rabitq":
+            self.breadth = 0
+            return
+        if self._single is not None:
+            return
+        graph = faiss.IndexHNSWFlat(self.plan.dim, _GRAPH_LINKS, self.plan.metric)
+        graph.hnsw.efConstruction = 200
+        graph.add(self.ivf.quantizer.reconstruct_n(0, self.lists))
+        view = faiss.clone_index(self.ivf)
+        view.replace_invlists(self.ivf.invlists, False)
+        flat = view.quantizer
+        view.own_fields = False
+        view.quantizer = graph
+        flat.this.own(True)  # nobody else frees it now
+        self._single = faiss.IndexRefine(view, self.store)
+        self._single.ntotal = self.rows
+        self._single_parts = (view, graph)
+
+
+def centroids(training: Floats, plan: Plan, lists: int) -> Floats:
+    """K-means cells of float32 [rows, dim], on the GPU where FAISS sees one: float32 [lists, dim]."""
+    from triptych.retrieval.gpu import gpu_count
+
+    prepare_products(plan.dim)
+    means = faiss.Kmeans(
+        plan.dim,
+        lists,
+        niter=_TRAIN_ROUNDS,
+        seed=1234,
+        spherical=plan.similarity,
+        max_points_per_centroid=_TRAIN_PER_LIST,
+        min_points_per_centroid=1,  # no warning on standard error for small indexes
+        gpu=gpu_count() > 0,
+    )
+    means.train(training)
+    found: Floats = means.centroids
+    return found
+
+
+def new_index(
+    plan: Plan, kind: Kind, cells: Floats, training: Floats, *, store: Any = None, numbered: bool = False
+) -> Any:
+    """An empty trained index of FAISS over cells float32 [lists, dim].
+
+    `store` is one that scores candidates already, for an index of some of its rows; `numbered` says that rows will
+    come with numbers of their own.
+    """
+    quantizer = faiss.IndexFlat(plan.dim, plan.metric)
+    quantizer.add(cells)
+    lists = len(cells)
+    if kind == "ivf-rabitq":
+        ivf = faiss.IndexIVFRaBitQFastScan(quantizer, plan.dim, lists, plan.metric)
+        ivf.train(training)
+        index = faiss.IndexRefine(ivf, eight_bits(plan, training))
+        if store is not None:
+            index.refine_index = store
+        return index
+    if kind == "ivf-sq8":
+        ivf = faiss.IndexIVFScalarQuantizer(
+            quantizer, plan.dim, lists, faiss.ScalarQuantizer.QT_8bit, plan.metric, False
+        )
+        ivf.sq.rangestat_arg = RANGE_SLACK
+    else:
+        ivf = faiss.IndexIVFFlat(quantizer, plan.dim, lists, plan.metric)
+    ivf.train(training)
+    if not numbered:
+        ivf.make_direct_map()
+    return ivf
+
+
+def eight_bits(plan: Plan, training: Floats) -> Any:
+    """An empty store of eight bits a dimension, its ranges taken from float32 [rows, dim]."""
+    store = faiss.IndexScalarQuantizer(plan.dim, faiss.ScalarQuantizer.QT_8bit, plan.metric)
+    store.sq.rangestat_arg = RANGE_SLACK
+    store.train(training)
+    return store
