@@ -87,6 +87,8 @@ def test_the_commands_in_the_readme_exist(line):
 
     words = shlex.split(line)[1:]
     command = COMMANDS[words[0]].load()
+    if isinstance(command, click.Group):
+        command = command.get_command(click.Context(command), words[1])
     options = {flag for parameter in command.params if isinstance(parameter, click.Option) for flag in parameter.opts}
     options |= {"--image", "--audio"} if words[0] == "ask" else set()  # the fields of the vertical's request
     assert {word for word in words if word.startswith("--")} <= options

@@ -28,6 +28,7 @@ COMMANDS = {
     "chat": Lazy("triptych_apps.chat:chat", "Talk with a bundle."),
     "info": Lazy("triptych_apps.info:info", "Show what a bundle holds and how good it is."),
     "rollback": Lazy("triptych_apps.rollback:rollback", "Go back to the bundle before the newest one."),
+    "index": Lazy("triptych_apps.index:index", "Keep a searchable index of your own items: build, add, search, ..."),
     "plugins": Lazy("triptych_apps.plugins:plugins", "List plugins and what they offer."),
     "doctor": Lazy("triptych_apps.doctor:doctor", "Check this machine: packages, weights, devices, disk."),
 }

@@ -153,6 +153,101 @@ class ExportOutcome(Outcome):
     size_mb: float
 
 
+class IndexFieldOutcome(Outcome):
+    """One kind of vector that the items of an index have."""
+
+    name: str
+    dim: int
+    metric: str
+    encoder: str = Field(description="The fingerprint of what made the vectors; empty where nobody said.")
+    source: str = Field(description="How to open that again; empty for vectors that were made elsewhere.")
+
+
+class IndexAddOutcome(Outcome):
+    """`triptych index build --json` and `triptych index add --json`."""
+
+    location: str
+    items: int = Field(description="In the index now.")
+    added: int = Field(description="By this command, those among them that replaced others included.")
+    known: int = Field(description="Rows that were passed over, for their id was there.")
+    fields: list[IndexFieldOutcome]
+    skipped: list[SkippedRowOutcome]
+    seconds: float
+
+
+class ErasedOutcome(Outcome):
+    """What was searched for traces of deleted items."""
+
+    erased: int = Field(description="Items whose ids, vectors, texts and metadata were searched for.")
+    files: int
+    bytes: int
+    traces: list[str] = Field(description="Empty means: none is left.")
+
+
+class IndexDeleteOutcome(Outcome):
+    """`triptych index delete --json`."""
+
+    location: str
+    deleted: int
+    unknown: int = Field(description="Ids that were not there.")
+    items: int = Field(description="Left in the index.")
+    erased: ErasedOutcome | None = Field(description="null without --erase.")
+
+
+class IndexHitOutcome(Outcome):
+    """One item that was found."""
+
+    id: str
+    score: float = Field(description="Higher is better; scores of different searches cannot be compared.")
+    metadata: dict[str, Any]
+    content: dict[str, Any] = Field(description="Any of `text`, `image` and `audio` (paths).")
+
+
+class IndexSearchOutcome(Outcome):
+    """`triptych index search --json`."""
+
+    location: str
+    by: Literal["words", "vectors", "hybrid"]
+    hits: list[IndexHitOutcome] = Field(description="The best first.")
+
+
+class IndexStatsOutcome(Outcome):
+    """`triptych index stats --json`."""
+
+    location: str
+    items: int
+    fields: list[IndexFieldOutcome]
+    details: dict[str, Any] = Field(description="What the backend says of itself.")
+
+
+class IndexVerifyOutcome(Outcome):
+    """`triptych index verify --json`."""
+
+    location: str
+    items: int
+    problems: list[str] = Field(description="Empty means that all is well.")
+
+
+class IndexCompactOutcome(Outcome):
+    """`triptych index compact --json`."""
+
+    location: str
+    items: int
+    bytes_before: int | None = Field(description="On disk; null where the backend does not say.")
+    bytes_after: int | None
+    seconds: float
+
+
+class IndexMigrateOutcome(Outcome):
+    """`triptych index migrate --json`."""
+
+    location: str
+    items: int
+    before: list[IndexFieldOutcome]
+    fields: list[IndexFieldOutcome] = Field(description="From now on.")
+    seconds: float
+
+
 class ErrorDetail(Outcome):
     """What went wrong."""
 
@@ -175,5 +270,12 @@ SCHEMAS: dict[str, type[BaseModel]] = {
     "doctor": DoctorOutcome,
     "rollback": RollbackOutcome,
     "export": ExportOutcome,
+    "index-add": IndexAddOutcome,
+    "index-delete": IndexDeleteOutcome,
+    "index-search": IndexSearchOutcome,
+    "index-stats": IndexStatsOutcome,
+    "index-verify": IndexVerifyOutcome,
+    "index-compact": IndexCompactOutcome,
+    "index-migrate": IndexMigrateOutcome,
     "error": ErrorOutcome,
 }

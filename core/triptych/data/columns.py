@@ -79,7 +79,7 @@ def read_sample(
     try:
         if row.problem is not None:
             raise DataError(row.problem)
-        values: dict[str, Any] = {m: _media(m, row.values.get(c), table.folder) for m, c in mapped.media.items()}
+        values: dict[str, Any] = {m: media_value(m, row.values.get(c), table.folder) for m, c in mapped.media.items()}
         values |= {m: _vector(row.values, columns) for m, columns in mapped.features.items()}
         if all(value is None for value in values.values()):
             used = ", ".join([*mapped.media.values(), *(f"the features of {m}" for m in mapped.features)])
@@ -89,9 +89,9 @@ def read_sample(
             target = _target(row.values.get(mapped.target), kind, separator)
         if target is None and require_target:
             raise DataError(f"no target: the column {mapped.target!r} is empty")
-        metadata = {c: _plain(row.values.get(c)) for c in mapped.rest if _is_plain(row.values.get(c))}
+        metadata = {c: plain_value(row.values.get(c)) for c in mapped.rest if is_plain(row.values.get(c))}
         metadata |= {key: _reserved(key, c, row.values.get(c)) for key, c in mapped.reserved.items()}
-        return Sample(_id(row, mapped.id), target=target, metadata=metadata, **values)
+        return Sample(row_id(row, mapped.id), target=target, metadata=metadata, **values)
     except DataError as error:
         raise DataError(error.reason, file=table.name, row=row.number) from error
 
@@ -128,7 +128,7 @@ def _present(columns: Columns, key: str, table: Table) -> str | None:
     if name is None or name in table.columns:
         return name
     if _named(columns, key):
-        raise DataError(_unknown(name, f"data.columns.{key}", table.columns), file=table.name)
+        raise DataError(unknown_column(name, f"data.columns.{key}", table.columns), file=table.name)
     return None
 
 
@@ -136,11 +136,14 @@ def _matching(patterns: Sequence[str], modality: str, table: Table) -> tuple[str
     """The columns that any of the patterns names, in the order of the table."""
     for pattern in patterns:
         if not any(fnmatchcase(c, pattern) for c in table.columns):
-            raise DataError(_unknown(pattern, f"data.columns.features.{modality}", table.columns), file=table.name)
+            raise DataError(
+                unknown_column(pattern, f"data.columns.features.{modality}", table.columns), file=table.name
+            )
     return tuple(c for c in table.columns if any(fnmatchcase(c, pattern) for pattern in patterns))
 
 
-def _unknown(name: str, key: str, columns: Sequence[str]) -> str:
+def unknown_column(name: str, key: str, columns: Sequence[str]) -> str:
+    """What a message says of a column that is not there; `key` is where its name was given."""
     return f"no column is called {name!r}, as {key} says.{_nearest(name, columns)} {_list(columns)}"
 
 
@@ -161,12 +164,15 @@ def _blank(value: Any) -> bool:
     return value is None or (isinstance(value, float) and math.isnan(value))
 
 
-def _media(modality: Modality, value: Any, folder: Path) -> Any:
-    """A cell as raw value: text, a path, bytes, or a vector (a list of numbers)."""
+def media_value(modality: Modality, value: Any, folder: Path) -> Any:
+    """A cell as raw value: text, a path (of an existing file), bytes, or a vector (a list of numbers).
+
+    None for an empty cell. Raises `DataError`.
+    """
     if isinstance(value, Mapping):  # how `datasets` and its Parquet files keep encoded media
         value = value.get("bytes") or value.get("path")
     if isinstance(value, list):
-        return _numbers(value, modality)
+        return number_vector(value, modality)
     if _blank(value):
         return None
     if modality == "text":
@@ -191,13 +197,14 @@ def _vector(values: Mapping[str, Any], columns: Sequence[str]) -> NDArray[np.flo
     if all(not isinstance(cell, list) and _blank(cell) for cell in cells):
         return None
     parts = [
-        _numbers(cell if isinstance(cell, list) else [cell], f"feature {c}")
+        number_vector(cell if isinstance(cell, list) else [cell], f"feature {c}")
         for c, cell in zip(columns, cells, strict=True)
     ]
     return np.concatenate(parts)
 
 
-def _numbers(values: Sequence[Any], what: str) -> NDArray[np.float32]:
+def number_vector(values: Sequence[Any], what: str) -> NDArray[np.float32]:
+    """Numbers as float32 [values]. Raises `DataError`, saying `what`, where one is missing, NaN or infinite."""
     try:
         doubles = np.asarray([math.nan if _blank(v) else float(v) for v in values], dtype=np.float64)
     except (TypeError, ValueError) as error:
@@ -242,7 +249,8 @@ def _label(value: Any) -> str:
     return str(value).strip()
 
 
-def _id(row: Row, column: str | None) -> str:
+def row_id(row: Row, column: str | None) -> str:
+    """What stands in the id column, or the row's number where there is none. Raises `DataError` for an empty cell."""
     value = None if column is None else row.values.get(column)
     if column is not None and _blank(value):
         raise DataError(f"no id: the column {column!r} is empty")
@@ -260,7 +268,7 @@ def _reserved(key: str, column: str, value: Any) -> Any:
         if name is None:
             raise DataError(f"the split {value!r} in column {column!r} is none of train, validation, test")
         return name
-    moment = _plain(value)
+    moment = plain_value(value)
     try:
         parse_time(moment)
     except (ValueError, OverflowError) as error:
@@ -268,19 +276,19 @@ def _reserved(key: str, column: str, value: Any) -> Any:
     return moment
 
 
-def _is_plain(value: Any) -> bool:
+def is_plain(value: Any) -> bool:
     """Whether a cell can stand in metadata, which is JSON: bytes cannot."""
     return not isinstance(value, bytes) and not (isinstance(value, Mapping) and "bytes" in value)
 
 
-def _plain(value: Any) -> Any:
+def plain_value(value: Any) -> Any:
     """A cell as JSON: dates as ISO 8601, other foreign types as text, NaN as None."""
     if isinstance(value, datetime.date | datetime.time):
         return value.isoformat()
     if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
+        return [plain_value(v) for v in value]
     if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items()}
+        return {str(k): plain_value(v) for k, v in value.items()}
     if value is None or isinstance(value, str | bool | int):
         return value
     if isinstance(value, float):
