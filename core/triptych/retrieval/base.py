@@ -9,11 +9,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from numpy.typing import ArrayLike
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 Metric = Literal["cosine", "dot", "l2"]
 METRICS: tuple[Metric, ...] = ("cosine", "dot", "l2")
 
+WORDS = "words"
+"""The name of the list by words, where several searches are fused."""
 Vectors: TypeAlias = ArrayLike | Sequence[Any]
 """Float [items, dim], or a sequence with None where an item lacks the field."""
 Where: TypeAlias = Mapping[str, Any]
@@ -41,6 +43,13 @@ class VectorField(BaseModel):
     metric: Metric = "cosine"
     encoder: str = ""
     source: str = ""
+
+    @field_validator("name")
+    @classmethod
+    def _not_the_words(cls, name: str) -> str:
+        if name == WORDS:
+            raise ValueError(f"{WORDS!r} is what a hybrid search calls its list by words; take another name")
+        return name
 
 
 class Item(NamedTuple):

@@ -120,11 +120,7 @@ def check_vectors(
     vectors: ArrayLike, *, dim: int, metric: str, what: str = "vector", ids: Sequence[str] = ()
 ) -> Floats:
     """Float32 [rows, dim], C-contiguous, normalised under cosine. Raises `DataError` naming the row and its id."""
-    try:
-        with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinity, refused below
-            checked = np.array(vectors, dtype=np.float32, order="C")
-    except (TypeError, ValueError) as error:
-        raise DataError(f"what should be {what} rows of {dim} numbers is not: {error}") from error
+    checked = _as_floats(vectors, dim, what)
     if checked.size == 0 and checked.ndim <= 2:
         return np.empty((0, dim), dtype=np.float32)
     if checked.ndim != 2 or checked.shape[1] != dim:
@@ -133,16 +129,17 @@ def check_vectors(
     def name(row: int) -> str:
         return f"{what} {row}" + (f" (id {ids[row]!r})" if row < len(ids) else "")
 
-    bad = np.flatnonzero(~np.isfinite(checked).all(axis=1))
-    if len(bad):
-        raise DataError(f"{name(int(bad[0]))} holds NaN or infinity; check what computed it")
+    wide = checked.astype(np.float64)
+    squares = np.einsum("ij,ij->i", wide, wide)  # not finite where any number is not: one pass serves both questions
+    if not np.isfinite(squares).all():
+        bad = int(np.flatnonzero(~np.isfinite(squares))[0])
+        raise DataError(f"{name(bad)} holds NaN or infinity; check what computed it")
     if metric == "cosine":
-        lengths = np.linalg.norm(checked.astype(np.float64), axis=1, keepdims=True)
-        zero = np.flatnonzero(lengths == 0)
-        if len(zero):
-            raise DataError(f"{name(int(zero[0]))} is all zeros, which has no cosine with anything; leave it out")
-        checked = (checked / lengths).astype(np.float32)
-    return checked
+        if not squares.all():
+            zero = int(np.flatnonzero(squares == 0)[0])
+            raise DataError(f"{name(zero)} is all zeros, which has no cosine with anything; leave it out")
+        checked = (wide / np.sqrt(squares)[:, None]).astype(np.float32)
+    return np.array(checked, order="C") if checked is vectors else checked
 
 
 def check_k(k: int) -> None:
@@ -181,6 +178,20 @@ def pick_field(fields: Mapping[str, VectorField], name: str | None) -> VectorFie
     if name not in fields:
         raise DataError(f"no vector field is called {name!r}; there is {', '.join(fields)}")
     return fields[name]
+
+
+def _as_floats(vectors: ArrayLike, dim: int, what: str) -> Floats:
+    """Float32 of any shape; the very same array where it is that already."""
+    found: Floats
+    if isinstance(vectors, np.ndarray) and vectors.dtype == np.float32:
+        found = vectors
+        return found
+    try:
+        with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinity, refused by the caller
+            found = np.array(vectors, dtype=np.float32, order="C")
+    except (TypeError, ValueError) as error:
+        raise DataError(f"what should be {what} rows of {dim} numbers is not: {error}") from error
+    return found
 
 
 def _by_field(fields: Mapping[str, VectorField], vectors: Vectors | Mapping[str, Vectors]) -> dict[str, Vectors]:

@@ -69,7 +69,6 @@ class Collection:
         self._watch = keep.another_reader()
         self._version = self._data_version()
         self._looked = time.monotonic()
-        self._load_fields()
         self._state, self._mark, self._snapshot = self._open_state()
         self.upkeep = upkeep.Upkeep(self)
 
@@ -138,7 +137,7 @@ class Collection:
     @property
     def fields(self) -> Mapping[str, VectorField]:
         """The vector fields by name."""
-        return dict(self._fields)
+        return self._state.fields
 
     def __len__(self) -> int:
         return self._current().table.alive
@@ -157,7 +156,11 @@ class Collection:
     def get(self, ids: Sequence[str]) -> list[Item | None]:
         """Items by id, None for unknown ones."""
         with self._reading() as connection:
-            return truth.read_items(connection, ids, truth.field_rows(connection))
+            connection.execute("BEGIN")  # so that an item is not replaced between its parts
+            try:
+                return truth.read_items(connection, ids, truth.field_rows(connection))
+            finally:
+                connection.execute("ROLLBACK")
 
     def add(
         self,
@@ -205,7 +208,7 @@ class Collection:
     ) -> Results:
         """The `k` nearest to each query, see `Index.search`."""
         state = self._current()
-        picked = pick_field(self._fields, field)
+        picked = pick_field(state.fields, field)  # those of the log may have been swapped meanwhile
         check_encoder(picked, encoder)
         found = state.search(picked.name, queries, k, where)
         self.upkeep.remember(picked.name, queries)
@@ -273,7 +276,6 @@ class Collection:
                 if same_fields and forgotten <= self._mark.seq and pointer == self._snapshot:
                     self._mark = catch_up(self._state, connection, self._mark)
                     return True
-            self._load_fields()
             self._swap(*self._open_state())
             return True
 
@@ -281,6 +283,17 @@ class Collection:
         """Write a snapshot now, so that the next opening is fast. Raises `MissingError` for a full disk."""
         with self._change():
             self.upkeep.write_snapshot()
+
+    @contextmanager
+    def bulk(self) -> Iterator[None]:
+        """For writing much at once: the search is fitted when the block ends, and not in the background meanwhile."""
+        self.upkeep.suspended = True
+        try:
+            yield
+        finally:
+            self.upkeep.suspended = False
+        self.upkeep.after_write()
+        self.upkeep.settle()
 
     def compact(self) -> None:
         """Build the searches anew, fitted to what is there, and leave no trace of what was deleted.
@@ -308,15 +321,16 @@ class Collection:
     def migrate(
         self,
         fields: Sequence[VectorField],
-        encode: Callable[[Sequence[Mapping[str, Any]]], Mapping[str, Sequence[Any]]],
+        encode: Callable[..., Mapping[str, Sequence[Any]]],
         *,
         batch_size: int = 256,
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
         """Encode every item's content again and swap the vector fields for `fields`, all in one step at the end.
 
-        `encode` takes contents and gives, by field, a vector or None for each. Searches and writes go on with the old
-        fields until the swap; a migration that was killed goes on where it was when it is asked for again.
+        `encode` takes contents and gives, by field, a vector or None for each; where it has a parameter `ids`, it is
+        told whose contents they are. Searches and writes go on with the old fields until the swap; a migration that
+        was killed goes on where it was when it is asked for again. Raises `DataError` for items without content.
         """
         from triptych.retrieval.migration import migrate  # late: nothing else needs it
 
@@ -350,15 +364,15 @@ class Collection:
             for name, field in (self._fields if fields is None else fields).items()
         }
 
-    def _load_fields(self) -> None:
-        with self._log.frozen() as connection:
-            rows = truth.field_rows(connection)
+    def _load_fields(self, connection: Any) -> None:
+        rows = truth.field_rows(connection)
         self._fields = {row.field.name: row.field for row in rows}
         self._numbers = {row.field.name: row.number for row in rows}
 
     def _open_state(self) -> tuple[State, Mark, snapshots.Pointer | None]:
         """From the snapshot and what the log has beyond it, or where there is none that is whole, from the log."""
         with self._log.frozen() as connection:
+            self._load_fields(connection)
             pointer = snapshot_of(connection)
             if pointer is not None:
                 try:

@@ -15,6 +15,8 @@ from triptych.retrieval.growing import Growing
 from triptych.retrieval.search import Limits, RowSearch
 from triptych.retrieval.table import Positions, Table
 
+_ONE = np.float32(1.0)
+
 
 class FieldSearch:
     """The vectors of one field. `positions` (int32, rising) has, for each row, the item in the table."""
@@ -49,7 +51,9 @@ class FieldSearch:
     def _positions(self, rows: Positions) -> Positions:
         if not rows.size:
             return rows
-        found: Positions = np.where(rows < 0, -1, self.positions.view[rows]).astype(np.int64)
+        found: Positions = self.positions.view[rows].astype(np.int64)
+        if rows[:, -1].min() < 0:
+            found[rows < 0] = -1
         return found
 
     def _limits(self, where: Mapping[str, Any] | None, found: Filter | None) -> Limits | None:
@@ -68,7 +72,7 @@ class FieldSearch:
 
     def _as_scores(self, scores: Floats) -> Floats:
         if self.field.metric == "cosine":
-            return np.clip(scores, -1.0, 1.0)  # rounding goes beyond by 1e-7
+            return np.maximum(np.minimum(scores, _ONE), -_ONE)  # rounding goes beyond by 1e-7
         if self.field.metric == "l2":
             return np.float32(0.0) - np.sqrt(np.maximum(scores, np.float32(0.0)))  # not -0.0
         return scores

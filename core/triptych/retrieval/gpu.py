@@ -23,6 +23,11 @@ ENVIRONMENT = "TRIPTYCH_INDEX_DEVICE"  # "cpu" keeps indexes off the GPUs
 log = logging.getLogger(__name__)
 
 
+def worthwhile(rows: int) -> bool:
+    """Whether there are so many rows that a GPU would be faster."""
+    return rows >= _FROM_ROWS
+
+
 def gpu_count() -> int:
     """How many GPUs FAISS sees and may use."""
     if os.environ.get(ENVIRONMENT, "auto") == "cpu":
@@ -42,20 +47,20 @@ class GpuCopy:
 
     @classmethod
     def of(cls, engine: Engine, plan: Plan) -> GpuCopy | None:
-        """A copy, or None (with one message in the log) where there is no GPU, no use or no room."""
+        """A copy, or None (with one message in the log) where there is no GPU or no room."""
         count = gpu_count()
-        if not count or engine.rows < _FROM_ROWS:
+        if not count:
             return None
         try:
             resources = [faiss.StandardGpuResources() for _ in range(count)]
-            for resource in resources:
+            parts = []
+            for device, resource in enumerate(resources):
                 resource.setTempMemory(_SCRATCH_BYTES)
-            options = faiss.GpuMultipleClonerOptions()
-            options.useFloat16 = True
-            options.shard = count > 1
-            empty = faiss.IndexFlat(plan.dim, plan.metric)
-            index = faiss.index_cpu_to_gpu_multiple_py(resources, empty, options, list(range(count)))
-            copy = cls(index, resources)
+                options = faiss.GpuClonerOptions()
+                options.useFloat16 = True
+                empty = faiss.IndexFlat(plan.dim, plan.metric)
+                parts.append(faiss.index_cpu_to_gpu(resource, device, empty, options))
+            copy = cls(parts[0] if count == 1 else _divided(parts, plan), resources)
             copy.extend(engine, 0)
         except RuntimeError as error:
             log.warning("the index of %d vectors stays on the CPU: %s", engine.rows, error)
@@ -89,3 +94,14 @@ class GpuCopy:
             return None
         order = np.argsort(~passing, axis=1, kind="stable")[:, :k]
         return np.take_along_axis(scores, order, 1), np.take_along_axis(rows, order, 1)
+
+
+def _divided(parts: list[Any], plan: Plan) -> Any:
+    """Several indexes as one, which may be added to again and again.
+
+    FAISS' own division among GPUs (`GpuMultipleClonerOptions.shard`) takes rows once only.
+    """
+    index = faiss.IndexShards(plan.dim, True, False)
+    for part in parts:
+        index.add_shard(faiss.IndexIDMap(part))
+    return index

@@ -16,11 +16,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from triptych.errors import DataError
-from triptych.retrieval.base import Hit, Index, Item, Where
+from triptych.retrieval.base import WORDS, Hit, Index, Item, VectorField, Where
 from triptych.retrieval.checks import check_k, check_vectors
 
-WORDS = "words"
-"""The name of the list by words, where weights are given."""
 _RRF_K = 60
 _SAMPLE = 256  # items that stand for all others
 _FLOOR = 1e-6
@@ -28,7 +26,7 @@ _FLOOR = 1e-6
 Fusion: TypeAlias = Literal["rrf", "calibrated"]
 Rerank: TypeAlias = Callable[[list[Hit]], Sequence[float]]
 
-_samples: WeakKeyDictionary[Any, tuple[int, list[Item]]] = WeakKeyDictionary()
+_samples: WeakKeyDictionary[Any, tuple[int, list[VectorField], list[Item]]] = WeakKeyDictionary()
 
 
 def hybrid(
@@ -46,7 +44,8 @@ def hybrid(
 ) -> list[Hit]:
     """The `k` best items by a text's words and by vectors [dim] of any fields, best first.
 
-    Each search gives `depth` candidates. `weights` are by field, and "words" for the words; 1 where none is given.
+    Each search gives `depth` candidates. `weights` are by field, and "words" for the words; 1 where
+    none is given, and a list of weight 0 takes no part.
     `rerank` takes the candidates, best first, and gives each a score of its own (a cross-encoder's, a margin's): they
     are sorted by it. The hits' scores are those of the fusion, or of `rerank`.
 
@@ -60,6 +59,7 @@ def hybrid(
     if unknown:
         raise DataError(f"weights for {', '.join(sorted(unknown))}: there is {', '.join([*index.fields, WORDS])}")
     of = {name: (weights or {}).get(name, 1.0) for name in lists}
+    lists = {name: hits for name, hits in lists.items() if of[name]}
     scores = _by_rank(lists, of) if fusion == "rrf" else _by_score(index, lists, vectors or {}, of)
     found = {hit.id: hit for hits in lists.values() for hit in hits}
     order = sorted(scores, key=lambda name: (-scores[name], name))
@@ -102,9 +102,9 @@ def _by_score(
     names = list(dict.fromkeys(hit.id for hits in lists.values() for hit in hits))
     items = {item.id: item for item in index.get(names) if item is not None}
     totals, shares = dict.fromkeys(items, 0.0), dict.fromkeys(items, 0.0)
-    for name, vector in vectors.items():
+    for name in [name for name in vectors if name in lists]:
         field = index.fields[name]
-        query = check_vectors(np.asarray(vector)[None], dim=field.dim, metric=field.metric, what="query")[0]
+        query = check_vectors(np.asarray(vectors[name])[None], dim=field.dim, metric=field.metric, what="query")[0]
         holders = [item for item in items.values() if name in item.vectors]
         background = [item for item in _sample_of(index) if name in item.vectors]
         standing = _standing(
@@ -114,12 +114,12 @@ def _by_score(
             totals[item.id] += weights[name] * value
             shares[item.id] += weights[name]
     if WORDS in lists:
-        # an item without the words has nothing to say for it, which is what the mean of the list says too
+        # from zero, which is what an item without any of the words has
         own = np.array([hit.score for hit in lists[WORDS]])
-        standing = _standing(own, own)
-        for hit, value in zip(lists[WORDS], standing, strict=True):
+        scale = max(float(np.sqrt(np.mean(own**2))), _FLOOR) if len(own) else 1.0
+        for hit in lists[WORDS]:
             if hit.id in totals:
-                totals[hit.id] += weights[WORDS] * value
+                totals[hit.id] += weights[WORDS] * hit.score / scale
         for name in totals:
             shares[name] += weights[WORDS]
     return {name: totals[name] / max(shares[name], _FLOOR) for name in totals}
@@ -142,15 +142,15 @@ def _standing(scores: NDArray[np.float64], background: NDArray[np.float64]) -> l
 
 
 def _sample_of(index: Index) -> list[Item]:
-    """Items drawn at random, kept until the index has doubled or halved."""
-    size = len(index)
+    """Items drawn at random, kept until the index has doubled or halved or has other fields."""
+    size, fields = len(index), list(index.fields.values())
     known = _samples.get(index)
-    if known is None or not known[0] / 2 <= size <= known[0] * 2:
+    if known is None or fields != known[1] or not known[0] / 2 <= size <= known[0] * 2:
         ids = index.ids()
         chosen = np.sort(np.random.default_rng(0).permutation(len(ids))[:_SAMPLE])
-        known = (size, [item for item in index.get([ids[row] for row in chosen]) if item is not None])
+        known = (size, fields, [item for item in index.get([ids[row] for row in chosen]) if item is not None])
         _samples[index] = known
-    return known[1]
+    return known[2]
 
 
 def _reranked(hits: list[Hit], rerank: Rerank) -> list[Hit]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
+from types import TracebackType
 
 
 class ReadWriteLock:
@@ -14,37 +14,65 @@ class ReadWriteLock:
     """
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()
+        self._changed = threading.Condition(threading.Lock())
         self._readers = 0
         self._writers_waiting = 0
         self._writing = False
+        self._reader, self._writer = _Reading(self), _Writing(self)
 
-    @contextmanager
-    def reading(self) -> Iterator[None]:
+    def reading(self) -> AbstractContextManager[None]:
         """Share."""
-        with self._changed:
-            self._changed.wait_for(lambda: not self._writing and not self._writers_waiting)
-            self._readers += 1
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._readers -= 1
-                self._changed.notify_all()
+        return self._reader
 
-    @contextmanager
-    def writing(self) -> Iterator[None]:
+    def writing(self) -> AbstractContextManager[None]:
         """Be alone."""
-        with self._changed:
-            self._writers_waiting += 1
+        return self._writer
+
+
+class _Reading(AbstractContextManager[None]):
+    """A class and no generator: a search enters it, and is over in fractions of a millisecond."""
+
+    def __init__(self, lock: ReadWriteLock) -> None:
+        self._lock = lock
+
+    def __enter__(self) -> None:
+        lock = self._lock
+        with lock._changed:
+            while lock._writing or lock._writers_waiting:
+                lock._changed.wait()
+            lock._readers += 1
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        lock = self._lock
+        with lock._changed:
+            lock._readers -= 1
+            if not lock._readers and lock._writers_waiting:
+                lock._changed.notify_all()
+
+
+class _Writing(AbstractContextManager[None]):
+    def __init__(self, lock: ReadWriteLock) -> None:
+        self._lock = lock
+
+    def __enter__(self) -> None:
+        lock = self._lock
+        with lock._changed:
+            lock._writers_waiting += 1
             try:
-                self._changed.wait_for(lambda: not self._writing and not self._readers)
-                self._writing = True
+                while lock._writing or lock._readers:
+                    lock._changed.wait()
+                lock._writing = True
             finally:
-                self._writers_waiting -= 1
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._writing = False
-                self._changed.notify_all()
+                lock._writers_waiting -= 1
+                if not lock._writing:  # interrupted while waiting: readers that gave way may go on
+                    lock._changed.notify_all()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        lock = self._lock
+        with lock._changed:
+            lock._writing = False
+            lock._changed.notify_all()

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from triptych.errors import DataError
 from triptych.retrieval import log as truth
 from triptych.retrieval.base import VectorField
 from triptych.retrieval.checks import check_field_vectors
+from triptych.retrieval.log import Mark
 from triptych.retrieval.replay import build_state, catch_up
+from triptych.retrieval.state import State
 
 if TYPE_CHECKING:
     from triptych.retrieval.collection import Collection
 
-Encode: TypeAlias = Callable[[Sequence[Mapping[str, Any]]], Mapping[str, Sequence[Any]]]
+Encode: TypeAlias = Callable[..., Mapping[str, Sequence[Any]]]
+"""`encode(contents)`, or `encode(contents, ids=...)` where it has such a parameter."""
 Progress: TypeAlias = Callable[[int, int], None]
 _REACHED = "migrated"  # the entry of `meta` with the last key that was encoded again
 
@@ -29,12 +34,17 @@ def migrate(
     progress: Progress | None,
 ) -> None:
     """See `Collection.migrate`. Raises `DataError` for items without content, which nothing can encode again."""
-    work = _Migration(collection, fields, encode, batch_size)
-    work.begin()
-    while work.step():
-        if progress is not None:
-            progress(*work.progress())
-    work.finish()
+    if not collection.upkeep.migrating.acquire(blocking=False):
+        raise DataError("is being migrated already; wait for that to end", file=collection.path)
+    try:
+        work = _Migration(collection, fields, encode, batch_size)
+        work.begin()
+        while work.step():
+            if progress is not None:
+                progress(*work.progress())
+        work.finish()
+    finally:
+        collection.upkeep.migrating.release()
     if progress is not None:
         progress(len(collection), len(collection))
 
@@ -43,13 +53,20 @@ class _Migration:
     def __init__(self, collection: Collection, fields: Sequence[VectorField], encode: Encode, batch_size: int) -> None:
         self._own = collection
         self._fields = {field.name: field for field in fields}
+        if len(self._fields) != len(fields):
+            raise DataError(f"vector fields need different names, got {', '.join(field.name for field in fields)}")
+        if batch_size < 1:
+            raise DataError(f"batch_size is {batch_size}; encode at least one item at a time")
         self._encode = encode
+        self._takes_ids = "ids" in inspect.signature(encode).parameters
         self._batch_size = batch_size
         self._numbers: dict[str, int] = {}
 
     def begin(self) -> None:
         """Go on where an interrupted migration to the same fields stopped, or begin anew."""
         with self._own._change(), self._own._log.writing() as connection:
+            mute = connection.execute("SELECT id FROM items WHERE content = '{}' LIMIT 6")
+            self._refuse([name for (name,) in mute])
             coming = truth.field_rows(connection, "coming")
             if {row.field for row in coming} != set(self._fields.values()):
                 for row in coming:
@@ -78,22 +95,33 @@ class _Migration:
     def finish(self) -> None:
         """Build the searches of the new fields, encode what came meanwhile, and swap."""
         own = self._own
-        plans = own._plans(self._fields)
-        with own._log.frozen() as connection:
-            state, mark = build_state(connection, plans, fields="coming")
-        with own._change():
-            while self.step():
-                pass
-            mark = catch_up(state, own._log.writer, mark)
-            with own._log.writing() as connection:
-                for row in truth.field_rows(connection, "live"):
-                    _drop(connection, row.number)
-                connection.execute("UPDATE fields SET state = 'live'")
-                connection.execute("DELETE FROM meta WHERE name IN ('snapshot', ?)", (_REACHED,))
-            own._load_fields()
-            own._swap(state, mark, None)
-            own.upkeep.forget()
-            own.upkeep.write_snapshot()
+        with own.upkeep.rebuilding:
+            state, mark = self._build()
+            with own._change():
+                while self.step():
+                    pass
+                mark = catch_up(state, own._log.writer, mark, fields="coming")
+                with own._log.writing() as connection:
+                    for row in truth.field_rows(connection, "live"):
+                        _drop(connection, row.number)
+                    connection.execute("UPDATE fields SET state = 'live'")
+                    connection.execute("DELETE FROM meta WHERE name IN ('snapshot', ?)", (_REACHED,))
+                    own._behind = True
+                own._load_fields(own._log.writer)
+                own._swap(state, mark, None)
+                own._behind = False
+                own.upkeep.forget()
+                own.upkeep.write_snapshot_quietly()
+
+    def _build(self) -> tuple[State, Mark]:
+        """A state with the new fields, at a moment when every item had been encoded."""
+        own = self._own
+        with ExitStack() as stack:
+            with own._change():  # nothing comes between the last step and the look at the log
+                while self.step():
+                    pass
+                connection = stack.enter_context(own._log.frozen())
+            return build_state(connection, own._plans(self._fields), fields="coming")
 
     def _next(self, connection: Any) -> list[tuple[int, str, dict[str, Any]]]:
         reached = int(truth.read_meta(connection, _REACHED, "0"))
@@ -101,21 +129,26 @@ class _Migration:
             "SELECT key, id, content FROM items WHERE key > ? ORDER BY key LIMIT ?", (reached, self._batch_size)
         )
         found = [(key, name, json.loads(content)) for key, name, content in rows]
-        mute = [name for _, name, content in found if not content]
+        self._refuse([name for _, name, content in found if not content])
+        return found
+
+    def _refuse(self, mute: Sequence[str]) -> None:
         if mute:
             raise DataError(
                 f"items without content cannot be encoded again: {', '.join(map(repr, mute[:5]))}"
                 f"{' ...' if len(mute) > 5 else ''}; add them again with what was encoded, or delete them",
                 file=self._own.path,
             )
-        return found
 
     def _encoded(self, rows: Sequence[tuple[int, str, dict[str, Any]]]) -> dict[str, Any]:
         ids = [name for _, name, _ in rows]
-        given = self._encode([content for _, _, content in rows])
-        unknown = set(given) - set(self._fields)
-        if unknown:
-            raise DataError(f"the encoder gave vectors for {', '.join(sorted(unknown))}, which are no fields asked for")
+        contents = [content for _, _, content in rows]
+        given = self._encode(contents, ids=ids) if self._takes_ids else self._encode(contents)
+        if set(given) != set(self._fields):
+            raise DataError(
+                f"the encoder gave vectors for {', '.join(sorted(given)) or 'no field'}, where those for "
+                f"{', '.join(sorted(self._fields))} were asked for; give None for each item that has none"
+            )
         return {name: check_field_vectors(given[name], self._fields[name], ids) for name in given}
 
     def _write(self, rows: Sequence[tuple[int, str, dict[str, Any]]], vectors: Mapping[str, Any]) -> None:

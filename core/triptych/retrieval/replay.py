@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from triptych.retrieval.engines.base import Floats, Plan
 from triptych.retrieval.engines.choose import build_engine
-from triptych.retrieval.engines.tune import exact_nearest
+from triptych.retrieval.engines.trial import Trial, make_trial
 from triptych.retrieval.field import FieldSearch
 from triptych.retrieval.locks import ReadWriteLock
 from triptych.retrieval.log import FieldRow, LogSource, Mark, field_rows, read_mark, read_rows
@@ -46,14 +46,17 @@ def build_state(
     return State(table, searches, lock), mark
 
 
-def catch_up(state: State, connection: sqlite3.Connection, mark: Mark) -> Mark:
-    """Apply what was written since a mark, and return the new one. The caller keeps others from doing the same."""
+def catch_up(state: State, connection: sqlite3.Connection, mark: Mark, *, fields: str = "live") -> Mark:
+    """Apply what was written since a mark, and return the new one. The caller keeps others from doing the same.
+
+    `fields` as in `build_state`; a field may be both at once, where it is encoded again as it was.
+    """
     searched = [search.field for search in state.searches.values()]
-    fields = [row for row in field_rows(connection, None) if row.field in searched]
     connection.execute("BEGIN")
     try:
+        rows = [row for row in field_rows(connection, fields) if row.field in searched]
         reached = read_mark(connection)
-        for keys, batch in read_rows(connection, mark.key, fields):
+        for keys, batch in read_rows(connection, mark.key, rows):
             state.apply(keys, batch)
         gone = connection.execute("SELECT key FROM tombstones WHERE seq > ?", (mark.seq,)).fetchall()
         state.remove(key for (key,) in gone)
@@ -62,9 +65,8 @@ def catch_up(state: State, connection: sqlite3.Connection, mark: Mark) -> Mark:
     return reached
 
 
-def exact_keys(
-    connection: sqlite3.Connection, row: FieldRow, plan: Plan, queries: Floats, k: int
-) -> list[NDArray[np.int64]]:
-    """The keys of the `k` nearest items to each query, found by reading every vector of the log."""
+def exact_trial(connection: sqlite3.Connection, row: FieldRow, plan: Plan, queries: Floats) -> Trial:
+    """Queries and the keys of the items nearest to them, found by reading every vector of the log."""
     source = LogSource(connection, row)
-    return [source.keys[rows] for rows in exact_nearest(source, plan, queries, min(k, source.rows))]
+    trial = make_trial(source, plan, queries)
+    return replace(trial, truth=np.where(trial.truth < 0, trial.truth, source.keys[trial.truth]))

@@ -15,7 +15,7 @@ from triptych.retrieval.columns import Mask
 from triptych.retrieval.engines.base import Engine, Floats, Plan, Rows, best_first
 from triptych.retrieval.engines.choose import engine_of, outgrown
 from triptych.retrieval.engines.flat import FlatEngine
-from triptych.retrieval.gpu import GpuCopy
+from triptych.retrieval.gpu import GpuCopy, worthwhile
 from triptych.retrieval.locks import ReadWriteLock
 from triptych.retrieval.selection import SMALL, Selection, own_engine
 
@@ -55,11 +55,13 @@ class RowSearch:
         self._lock = lock or ReadWriteLock()  # what goes on in the background reads under it
         self.recall = recall  # as measured when the engine was built
         self._parts: list[Engine] = [FlatEngine(plan) if engine is None else engine]
+        self.rows = self._parts[0].rows  # how many vectors there are
         self._frozen = frozen
         self._selections: OrderedDict[str, Selection] = OrderedDict()
         self._uses: dict[str, int] = {}
-        self._mutex = threading.Lock()  # guards the three above and what is under way
+        self._mutex = threading.Lock()  # guards the two above and what is under way
         self._worker: ThreadPoolExecutor | None = None
+        self._closed = False
         self._under_way: dict[str, Future[None]] = {}
         self._gpu: GpuCopy | None = None
         self._gpu_tried = False
@@ -69,11 +71,6 @@ class RowSearch:
     def engine(self) -> Engine:
         """The engine with (nearly) all rows."""
         return self._parts[0]
-
-    @property
-    def rows(self) -> int:
-        """How many vectors there are."""
-        return sum(part.rows for part in self._parts)
 
     @property
     def exact(self) -> bool:
@@ -91,10 +88,11 @@ class RowSearch:
             self._parts.append(FlatEngine(self.plan))
         tail = self._parts[-1]
         tail.add(vectors)
+        self.rows += len(vectors)
         if self._frozen and tail.rows >= _TAIL_FROM and tail.rows > 4 * tail.trained_on:
             self._parts[-1], _ = engine_of(tail.vectors(np.arange(tail.rows)), self.plan)
             self._parts[-1].trained_on = tail.rows
-        if self._gpu is not None:
+        if self._gpu is not None and len(self._parts) == 1:
             try:
                 self._gpu.extend(tail, self._gpu.rows)
             except RuntimeError as error:
@@ -126,13 +124,15 @@ class RowSearch:
             return found
         scores, rows = self._nearest(queries, k, selection, everything=False)
         # the lists that were probed held too few rows: these queries look into all of them
-        short = np.flatnonzero(rows[:, -1] < 0)
-        if len(short):
+        if rows[:, -1].min() < 0:
+            short = np.flatnonzero(rows[:, -1] < 0)
             scores[short], rows[short] = self._nearest(queries[short], k, selection, everything=True)
         return scores, rows
 
     def close(self) -> None:
-        """Wait for what goes on in the background."""
+        """Wait for what goes on in the background; searches that are under way go on."""
+        with self._mutex:
+            self._closed = True
         if self._worker is not None:
             self._worker.shutdown(cancel_futures=True)
 
@@ -144,16 +144,18 @@ class RowSearch:
     def _nearest(
         self, queries: Floats, k: int, selection: Selection | None, *, everything: bool
     ) -> tuple[Floats, Rows]:
+        if len(self._parts) == 1:
+            return self._in_part(0, queries, k, selection, everything)
         found = []
         first = 0
         for number, part in enumerate(self._parts):
             count = part.rows if selection is None else selection.counts[number]
             if count:
                 scores, rows = self._in_part(number, queries, min(k, count), selection, everything)
-                found.append((scores, np.where(rows < 0, rows, rows + first)))
+                found.append((scores, np.where(rows < 0, rows, rows + first) if first else rows))
             first += part.rows
         if len(found) == 1:
-            return found[0] if found[0][1].shape[1] == k else _widened(*found[0], k)
+            return _widened(*found[0], k)
         return self._merged(found, k)
 
     def _in_part(
@@ -210,7 +212,7 @@ class RowSearch:
             self._keep(key, selection)
             return selection
         with self._mutex:
-            if key not in self._under_way:
+            if key not in self._under_way and not self._closed:
                 self._worker = self._worker or ThreadPoolExecutor(1, thread_name_prefix="triptych-filter")
                 self._under_way[key] = self._worker.submit(self._own_later, key, selection)
         return selection
@@ -249,7 +251,7 @@ class RowSearch:
                     self._selections[name] = one.with_own_dropped()
 
     def _on_gpu(self, queries: Floats, k: int, selection: Selection | None) -> tuple[Floats, Rows] | None:
-        if len(self._parts) > 1 or (self._gpu_tried and self._gpu is None):
+        if len(self._parts) > 1 or (self._gpu_tried and self._gpu is None) or not worthwhile(self.rows):
             return None
         with self._gpu_lock:
             if not self._gpu_tried:
@@ -257,9 +259,14 @@ class RowSearch:
                 self._gpu_tried = True
             if self._gpu is None:
                 return None
-            if selection is None:
-                return self._gpu.search(queries, k)
-            return self._gpu.search(queries, k, selection.mask, selection.count / self.rows)
+            try:
+                if selection is None:
+                    return self._gpu.search(queries, k)
+                return self._gpu.search(queries, k, selection.mask, selection.count / self.rows)
+            except RuntimeError as error:
+                log.warning("the index leaves the GPU: %s", error)
+                self._gpu = None
+                return None
 
 
 def _widened(scores: Floats, rows: Rows, k: int) -> tuple[Floats, Rows]:

@@ -15,13 +15,14 @@ from triptych.retrieval.columns import Mask
 from triptych.retrieval.engines.base import BLOCK, Engine, Floats, Plan, Rows, prepare_products
 from triptych.retrieval.engines.flat import FlatEngine
 from triptych.retrieval.engines.lists import LIST_FACTOR, ListsEngine, centroids, new_index
-from triptych.retrieval.engines.tune import make_trial, tune
+from triptych.retrieval.engines.trial import make_trial
+from triptych.retrieval.engines.tune import tune
 from triptych.retrieval.locks import ReadWriteLock
 
 SMALL = 4_000  # so few rows are copied and searched exactly
 _LARGEST_SHARE = 0.6  # a filter that lets more through gains nothing from an index of its own
 _USES = 3  # searches with a filter before that index is made
-_TRIAL_QUERIES = 192
+_TRIAL_QUERIES = 384
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +121,8 @@ def own_engine(engine: Engine, plan: Plan, rows: Rows, lock: ReadWriteLock) -> E
         own.index.ntotal = engine.rows  # FAISS checks the numbers that candidates have in the store
     trial = make_trial(source, plan, count=_TRIAL_QUERIES)
     own.guard = lock.reading
-    tune(own, replace(trial, truth=rows[trial.truth]), plan.recall)
+    numbered = np.where(trial.truth < 0, trial.truth, rows[trial.truth])
+    tune(own, replace(trial, truth=numbered), plan.recall)
     own.guard = nullcontext
     return own
 

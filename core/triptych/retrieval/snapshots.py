@@ -35,7 +35,7 @@ from triptych.retrieval.table import Table
 
 FOLDER = "snapshots"
 MANIFEST = "snapshot.json"
-FORMAT = 1
+FORMAT = 2
 _INCOMING = ".incoming-"
 
 log = logging.getLogger(__name__)
@@ -186,7 +186,8 @@ def _write_table(folder: Path, table: Table) -> list[str]:
     ids = [name.encode("utf-8") for name in table.ids_at(np.arange(len(table)))]
     np.save(folder / "keys.npy", table.keys.view)
     np.save(folder / "deaths.npy", table.deaths.view)
-    np.save(folder / "ids.npy", np.frombuffer(b"".join(ids), dtype=np.uint8))
+    # with something between them, or two ids beside each other could look like a third one that was erased
+    np.save(folder / "ids.npy", np.frombuffer(b"\n".join([*ids, b""]), dtype=np.uint8))
     np.save(folder / "lengths.npy", np.fromiter(map(len, ids), dtype=np.int32, count=len(ids)))
     names = table.columns.names
     for number, name in enumerate(names):
@@ -199,7 +200,7 @@ def _write_table(folder: Path, table: Table) -> list[str]:
 def _read_table(folder: Path, names: list[str]) -> Table:
     keys, lengths = np.load(folder / "keys.npy"), np.load(folder / "lengths.npy")
     raw = np.load(folder / "ids.npy").tobytes()
-    ends = np.cumsum(lengths).tolist()
+    ends = (np.cumsum(lengths) + np.arange(len(lengths))).tolist()
     ids = [raw[end - length : end].decode("utf-8") for end, length in zip(ends, lengths.tolist(), strict=True)]
     columns = {}
     for number, name in enumerate(names):

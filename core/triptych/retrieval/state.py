@@ -38,6 +38,11 @@ class State:
         searches = {f.name: FieldSearch(f, table, RowSearch(plans[f.name], lock=lock)) for f in fields}
         return cls(table, searches, lock)
 
+    @property
+    def fields(self) -> dict[str, VectorField]:
+        """The vector fields by name."""
+        return {name: search.field for name, search in self.searches.items()}
+
     def apply(self, keys: Sequence[int], batch: Batch, gone: Iterable[int] = ()) -> None:
         """Add checked items under new keys, and bury those with the keys `gone`, in one step."""
         with self.lock.writing():

@@ -16,9 +16,9 @@ from triptych.retrieval import log as truth
 from triptych.retrieval import snapshots
 from triptych.retrieval.checks import check_vectors
 from triptych.retrieval.engines.base import Floats
-from triptych.retrieval.engines.tune import NEAREST
+from triptych.retrieval.engines.trial import NEAREST
 from triptych.retrieval.log import Mark
-from triptych.retrieval.replay import build_state, catch_up, exact_keys
+from triptych.retrieval.replay import build_state, catch_up, exact_trial
 
 if TYPE_CHECKING:
     from triptych.retrieval.collection import Collection
@@ -42,9 +42,11 @@ class Upkeep:
         self._collection = collection
         self._worker: ThreadPoolExecutor | None = None
         self._job: Future[None] | None = None
-        self._compacting = threading.Lock()
+        self.rebuilding = threading.RLock()  # one at a time builds a state to put in service
+        self.migrating = threading.Lock()
         self._stopping = threading.Event()
         self._tester: threading.Thread | None = None
+        self.suspended = False  # while much is written at once
         self._queries: dict[str, deque[Any]] = {}
         kept = collection._snapshot
         self._written = Mark() if kept is None else Mark(kept.key, kept.seq)  # what the last snapshot holds
@@ -66,7 +68,7 @@ class Upkeep:
     def after_write(self) -> None:
         """Start in the background what the writes so far make worthwhile."""
         own = self._collection
-        if self._job is not None and not self._job.done():
+        if self.suspended or (self._job is not None and not self._job.done()):
             return
         table = own._state.table
         dead = len(table.deaths)
@@ -75,7 +77,7 @@ class Upkeep:
         ):
             self._start(self._compact_quietly)
         elif self._unsaved() > max(_SNAPSHOT_LEAST, _SNAPSHOT_SHARE * len(table)):
-            self._start(self._snapshot_quietly)
+            self._start(self.write_snapshot_quietly)
 
     def settle(self) -> None:
         """Wait for what goes on in the background."""
@@ -96,10 +98,20 @@ class Upkeep:
         self._written = mark
         snapshots.clear_snapshots(own.path, keep=pointer.name)
 
+    def write_snapshot_quietly(self) -> None:
+        """As `write_snapshot`, for a caller that loses nothing where that fails."""
+        own = self._collection
+        try:
+            with own._writing:
+                if not own._closed:
+                    self.write_snapshot()
+        except Exception:
+            log.exception("no snapshot of %s could be written; opening it will take longer", own.path)
+
     def compact(self, *, clean: bool) -> None:
         """Build anew beside the old, catch up, swap, and write a snapshot; `clean` also rewrites the log."""
         own = self._collection
-        with self._compacting:
+        with self.rebuilding:
             with own._log.frozen() as connection:
                 state, mark = build_state(connection, own._plans(), self.recent_queries())
             with own._writing:
@@ -145,13 +157,9 @@ class Upkeep:
                 name = row.field.name
                 if name not in found:
                     continue
-                wanted = exact_keys(connection, row, own._plans()[name], asked[name], NEAREST)
-                keys = state.table.keys.view
-                shares = [
-                    len(np.intersect1d(keys[some[some >= 0]], true)) / max(1, len(true))
-                    for some, true in zip(found[name], wanted, strict=True)
-                ]
-                self.measured[name] = float(np.mean(shares))
+                trial = exact_trial(connection, row, own._plans()[name], asked[name])
+                keys = np.where(found[name] < 0, found[name], state.table.keys.view[found[name]])
+                self.measured[name], _ = trial.recall(keys)
         self._judge()
         return dict(self.measured)
 
@@ -177,7 +185,7 @@ class Upkeep:
         if self._worker is not None:
             self._worker.shutdown()
         if not own.read_only and self._unsaved() > _CLOSING_LEAST:
-            self._snapshot_quietly()
+            self.write_snapshot_quietly()
 
     def _judge(self) -> None:
         target = self._collection.settings.recall
@@ -213,12 +221,3 @@ class Upkeep:
             self.compact(clean=False)
         except Exception:
             log.exception("the compaction of %s failed; it goes on as it is", self._collection.path)
-
-    def _snapshot_quietly(self) -> None:
-        own = self._collection
-        try:
-            with own._writing:
-                if not own._closed:
-                    self.write_snapshot()
-        except Exception:
-            log.exception("no snapshot of %s could be written; opening it will take longer", own.path)

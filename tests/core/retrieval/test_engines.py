@@ -11,7 +11,8 @@ from triptych.retrieval.engines.base import ArraySource, Engine, Kind, Plan
 from triptych.retrieval.engines.choose import build_engine, outgrown, read_index, restore_engine, write_index
 from triptych.retrieval.engines.flat import FlatEngine
 from triptych.retrieval.engines.lists import ListsEngine
-from triptych.retrieval.engines.tune import exact_nearest, make_trial, measured_recall, tune
+from triptych.retrieval.engines.trial import exact_nearest, make_trial, measured_recall
+from triptych.retrieval.engines.tune import tune
 
 from .vectors import clustered, nearest, recall
 
@@ -123,6 +124,14 @@ def test_exact_nearest_is_exact_in_blocks(monkeypatch: pytest.MonkeyPatch) -> No
         assert recall([set(row.tolist()) for row in found], nearest(STORED, QUERIES)) == pytest.approx(1.0, abs=1e-3)
 
 
+@pytest.mark.parametrize("kind", ["ivf-rabitq", "ivf-sq8", "hnsw"])
+def test_equal_vectors_are_as_good_as_one_another(kind: Kind) -> None:
+    twins = np.repeat(clustered(300, DIM), 40, axis=0)  # which of forty equal ones is found is chance
+    engine, measured = build_engine(ArraySource(twins), plan(kind))
+    assert measured >= 0.95
+    assert engine.parameters.get("probes", 0) <= 30
+
+
 @pytest.mark.parametrize(("rows", "kind"), [(500, "flat"), (0, "flat")])
 def test_few_vectors_are_searched_exactly(rows: int, kind: Kind) -> None:
     engine, measured = build_engine(ArraySource(STORED[:rows]), plan("auto"))
@@ -132,15 +141,17 @@ def test_few_vectors_are_searched_exactly(rows: int, kind: Kind) -> None:
 def test_auto_takes_exact_search_where_it_is_faster_or_nothing_else_finds_enough(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    seconds = {"flat": 1.0, "ivf-rabitq": 2.0}
+    seconds = {"flat": 1.0, "ivf-rabitq": 2.0, "hnsw": 4.0}
     monkeypatch.setattr("triptych.retrieval.engines.choose._seconds", lambda engine, _: seconds[engine.kind])
     assert isinstance(build_engine(ArraySource(STORED[:3000]), plan("auto"))[0], FlatEngine)
     seconds["flat"] = 3.0
     assert build_engine(ArraySource(STORED[:3000]), plan("auto"))[0].kind == "ivf-rabitq"
+    seconds["hnsw"] = 1.0
+    assert build_engine(ArraySource(STORED[:3000]), plan("auto"))[0].kind == "hnsw"
 
 
 def test_few_dimensions_are_held_in_eight_bits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("triptych.retrieval.engines.choose._seconds", lambda engine, _: float(engine.exact))
+    monkeypatch.setattr("triptych.retrieval.engines.choose._seconds", lambda engine, _: float(engine.kind != "ivf-sq8"))
     narrow = clustered(3000, 8)
     assert build_engine(ArraySource(narrow), Plan(8, flat_below=100))[0].kind == "ivf-sq8"
 

@@ -120,7 +120,9 @@ def prepare_products(dim: int) -> None:
     One setting for the whole process; an index of another size may change it between the lines, which costs time and
     nothing else.
     """
-    faiss.cvar.distance_compute_blas_threshold = _PRODUCT_FROM_QUERIES * dim
+    threshold = _PRODUCT_FROM_QUERIES * dim
+    if faiss.cvar.distance_compute_blas_threshold != threshold:
+        faiss.cvar.distance_compute_blas_threshold = threshold
 
 
 def best_first(scores: Floats, similarity: bool) -> Any:

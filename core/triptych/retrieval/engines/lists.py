@@ -7,6 +7,7 @@ the best candidates are scored again from copies in eight bits; "ivf-sq8" holds 
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -16,13 +17,17 @@ import faiss
 
 from triptych.retrieval.engines.base import BLOCK, Engine, Floats, Kind, Plan, Rows, Source, prepare_products
 
-LIST_FACTOR = 2.0  # lists: factor times the root of the number of vectors
+LIST_FACTOR = 1.0  # lists: factor times the root of the number of vectors; measured, .5 to 2 differ little
 _TRAIN_PER_LIST = 50  # k-means gains next to nothing from more vectors for each list
+_TRAIN_LEAST = 100_000  # the ranges of the eight bits come from as many vectors
 _TRAIN_ROUNDS = 8
-RANGE_SLACK = 0.1  # how far beyond the range seen in training the eight bits reach, for vectors still to come
-_SINGLE_FROM_LISTS = 512  # below, looking at every centroid takes less time than a graph over them
+RANGE_SLACK = 0.02  # how far beyond the range seen in training the eight bits reach, for vectors still to come
+_SINGLE_FROM_LISTS = 400  # below, looking at every centroid takes less time than a graph over them
 _SINGLE_UP_TO = 3  # queries at once; for more, a matrix product over the centroids is faster than the graph
 _GRAPH_LINKS = 16
+_KEPT = 16
+
+log = logging.getLogger(__name__)
 
 
 class ListsEngine(Engine):
@@ -39,6 +44,7 @@ class ListsEngine(Engine):
         self.trained_on = index.ntotal
         self._single: Any = None
         self._single_parts: tuple[Any, ...] = ()
+        self._known: dict[tuple[int, int, int], Any] = {}
         self.kept: Any = None  # whoever owns what the index points into
         self.guard: Callable[[], AbstractContextManager[None]] = nullcontext  # around each search
 
@@ -66,7 +72,7 @@ class ListsEngine(Engine):
     def build(cls, source: Source, plan: Plan, kind: Kind, *, lists: int | None = None) -> ListsEngine:
         """Train on a sample and add everything; `probes` and `factor` are still to be tuned."""
         count = max(1, min(lists or round(LIST_FACTOR * math.sqrt(source.rows)), source.rows))
-        training = source.sample(max(count * _TRAIN_PER_LIST, 1000), seed=0)
+        training = source.sample(max(count * _TRAIN_PER_LIST, _TRAIN_LEAST), seed=0)
         index = new_index(plan, kind, centroids(training, plan, count), training)
         engine = cls(plan, kind, index, probes=min(16, count), factor=8 if kind == "ivf-rabitq" else 1)
         for block in source.blocks():
@@ -86,9 +92,15 @@ class ListsEngine(Engine):
         """The nearest rows of the lists that lie nearest."""
         probes = self.probes if share >= 1 else min(self.lists, math.ceil(self.probes / math.sqrt(max(share, 1e-6))))
         if self._single is not None and len(queries) <= _SINGLE_UP_TO:
-            breadth = faiss.SearchParametersHNSW(efSearch=max(self.breadth, probes))
-            return self._search(self._single, queries, k, selector, probes, breadth)
+            return self._search(self._single, queries, k, selector, probes, max(self.breadth, probes))
         return self._search(self.index, queries, k, selector, probes)
+
+    def candidates(self, queries: Floats, k: int) -> Rows:
+        """The `k` best rows by the coarse codes alone, int64 [queries, k]."""
+        prepare_products(self.plan.dim)
+        with self.guard():
+            found: Rows = self.ivf.search(queries, k, params=faiss.IVFSearchParameters(nprobe=self.probes))[1]
+        return found
 
     def search_all(self, queries: Floats, k: int, selector: Any = None) -> tuple[Floats, Rows]:
         """Every list is looked into, and with coarse codes every candidate is scored again."""
@@ -99,15 +111,26 @@ class ListsEngine(Engine):
         return found
 
     def _search(
-        self, index: Any, queries: Floats, k: int, selector: Any, probes: int, quantizer: Any = None
+        self, index: Any, queries: Floats, k: int, selector: Any, probes: int, breadth: int = 0
     ) -> tuple[Floats, Rows]:
         prepare_products(self.plan.dim)
-        parameters = faiss.IVFSearchParameters(nprobe=probes, sel=selector, quantizer_params=quantizer)
-        if self.kind == "ivf-rabitq":
-            parameters = faiss.IndexRefineSearchParameters(k_factor=self.factor, base_index_params=parameters)
+        parameters = self._parameters(probes, breadth, selector)
         with self.guard():
             found: tuple[Floats, Rows] = index.search(queries, k, params=parameters)
         return found
+
+    def _parameters(self, probes: int, breadth: int, selector: Any) -> Any:
+        """FAISS' record of how to search; those without a selector are kept, for making one takes time."""
+        known = (probes, breadth, self.factor)
+        if selector is None and known in self._known:
+            return self._known[known]
+        quantizer = faiss.SearchParametersHNSW(efSearch=breadth) if breadth else None
+        parameters = faiss.IVFSearchParameters(nprobe=probes, sel=selector, quantizer_params=quantizer)
+        if self.kind == "ivf-rabitq":
+            parameters = faiss.IndexRefineSearchParameters(k_factor=self.factor, base_index_params=parameters)
+        if selector is None:
+            self._known = {**self._known, known: parameters} if len(self._known) < _KEPT else {known: parameters}
+        return parameters
 
     def make_single(self, breadth: int) -> None:
         """Serve a few queries at a time through a graph (HNSW) over the centroids, which shares the lists.
@@ -139,6 +162,15 @@ def centroids(training: Floats, plan: Plan, lists: int) -> Floats:
     from triptych.retrieval.gpu import gpu_count
 
     prepare_products(plan.dim)
+    if gpu_count():
+        try:
+            return _cells(training, plan, lists, gpu=True)
+        except RuntimeError as error:
+            log.warning("the cells of the index are computed on the CPU: %s", error)
+    return _cells(training, plan, lists, gpu=False)
+
+
+def _cells(training: Floats, plan: Plan, lists: int, *, gpu: bool) -> Floats:
     means = faiss.Kmeans(
         plan.dim,
         lists,
@@ -147,7 +179,7 @@ def centroids(training: Floats, plan: Plan, lists: int) -> Floats:
         spherical=plan.similarity,
         max_points_per_centroid=_TRAIN_PER_LIST,
         min_points_per_centroid=1,  # no warning on standard error for small indexes
-        gpu=gpu_count() > 0,
+        gpu=gpu,
     )
     means.train(training)
     found: Floats = means.centroids

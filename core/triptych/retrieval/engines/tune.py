@@ -4,69 +4,25 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
-import faiss
 import numpy as np
+from numpy.typing import NDArray
 
-from triptych.retrieval.engines.base import Engine, Floats, Plan, Rows, Source, prepare_products
+from triptych.retrieval.engines.base import Engine
 from triptych.retrieval.engines.graph import GraphEngine
 from triptych.retrieval.engines.lists import ListsEngine
+from triptych.retrieval.engines.trial import Trial, measured_recall, places
 
-NEAREST = 10  # recall is of this many
-QUERIES = 384
-_FACTORS = (8, 12, 16, 24, 6, 4, 3, 32, 48, 64)  # the likeliest first: what takes longer than they do is cut short
-_STEP = 1.2  # between one number of lists and the next that is tried
+_STEP = 1.1  # between one number of lists, or breadth, and the next that is tried
+_FACTORS = (2, 3, 4, 5, 6, 8, 10, 12, 14, 16, 20, 24, 32, 48, 64)
 _BREADTHS = (1, 2, 3, 4)  # efSearch among centroids, as multiples of the lists looked into
-
-
-@dataclass(frozen=True, slots=True)
-class Trial:
-    """Queries float32 [queries, dim] with their true nearest rows int64 [queries, k].
-
-    `own` says that the queries are stored vectors: each finds itself first, which proves nothing and is not counted.
-    """
-
-    queries: Floats
-    truth: Rows
-    own: bool
-
-    @property
-    def depth(self) -> int:
-        """How many hits to ask for."""
-        return int(self.truth.shape[1])
-
-    def recall(self, rows: Rows) -> tuple[float, float]:
-        """The share of true neighbours among int64 [queries, depth], and its standard error."""
-        each = np.array([len(np.intersect1d(a, b)) for a, b in zip(rows, self.truth, strict=True)], dtype=np.float64)
-        wanted = self.depth - self.own
-        if wanted < 1:
-            return 1.0, 0.0
-        shares = np.maximum(each - self.own, 0) / wanted
-        return float(shares.mean()), float(shares.std() / math.sqrt(len(shares)))
-
-
-def make_trial(source: Source, plan: Plan, queries: Floats | None = None, *, count: int = QUERIES) -> Trial:
-    """Queries (by default stored vectors) and what exact search over the source finds for them."""
-    own = queries is None
-    asked = source.sample(count, seed=1) if queries is None else queries[:count]
-    return Trial(asked, exact_nearest(source, plan, asked, min(NEAREST + own, source.rows)), own)
-
-
-def exact_nearest(source: Source, plan: Plan, queries: Floats, k: int) -> Rows:
-    """The `k` nearest rows of the source to each query, by looking at all of them: int64 [queries, k]."""
-    prepare_products(plan.dim)
-    best = np.empty((len(queries), 0), dtype=np.float32)
-    rows = np.empty((len(queries), 0), dtype=np.int64)
-    first = 0
-    for block in source.blocks():
-        scores, found = faiss.knn(queries, block, min(k, len(block)), metric=plan.metric)
-        best, rows = np.concatenate([best, scores], 1), np.concatenate([rows, found + first], 1)
-        order = np.argsort(-best if plan.similarity else best, axis=1, kind="stable")[:, :k]
-        best, rows = np.take_along_axis(best, order, 1), np.take_along_axis(rows, order, 1)
-        first += len(block)
-    return rows
+_CORRECTIONS = 6  # of the target, when the measured recall falls short of the estimate
+_WIDER = 2.5  # more lists than the fewest that suffice, by so much, in exchange for fewer candidates
+_TIMED = 256  # queries of a timing
+_SINGLE_QUERIES = 300
+_SINGLE_LOSS = 0.002  # of recall, for which a lone query may be faster
 
 
 def tune(engine: Engine, trial: Trial, target: float) -> float:
@@ -78,84 +34,132 @@ def tune(engine: Engine, trial: Trial, target: float) -> float:
     if engine.exact or not trial.truth.size:
         return 1.0
     if isinstance(engine, GraphEngine):
-        return _tune_graph(engine, trial, target)
-    assert isinstance(engine, ListsEngine)
-    return _tune_lists(engine, trial, target)
-
-
-def measured_recall(engine: Engine, trial: Trial) -> tuple[float, float]:
-    """Recall of the engine as it is, and its standard error."""
-    return trial.recall(engine.search(trial.queries, trial.depth)[1])
-
-
-def _tune_lists(engine: ListsEngine, trial: Trial, target: float) -> float:
-    engine.make_single(0)
-    probes = sorted({min(engine.lists, round(_STEP**i)) for i in range(math.ceil(math.log(engine.lists, _STEP)) + 2)})
-    choices: list[tuple[float, int, int]] = []
-    for factor in _FACTORS if engine.kind == "ivf-rabitq" else (1,):
-        engine.factor = factor
-
-        def reaches(count: int) -> tuple[bool, float]:
-            engine.probes = count
-            started = time.perf_counter()
-            _, rows = engine.search(trial.queries, trial.depth)
-            seconds = time.perf_counter() - started
-            return _enough(trial.recall(rows), target), seconds
-
-        found = _least(probes, reaches, limit=min((choice[0] for choice in choices), default=math.inf))
-        if found is not None:
-            choices.append((found[1], found[0], factor))
-    if choices:
-        _, engine.probes, engine.factor = min(choices)
+        _tune_graph(engine, trial, target)
     else:
-        engine.probes, engine.factor = engine.lists, _FACTORS[-1] if engine.kind == "ivf-rabitq" else 1
-    _tune_single(engine, trial, target)
+        assert isinstance(engine, ListsEngine)
+        engine.make_single(0)
+        if engine.kind == "ivf-rabitq":
+            _tune_candidates(engine, trial, target)
+        else:
+            _tune_probes(engine, trial, target)
+        _tune_single(engine, trial, target)
     return measured_recall(engine, trial)[0]
+
+
+def _tune_graph(engine: GraphEngine, trial: Trial, target: float) -> None:
+    def enough(breadth: int) -> bool:
+        engine.breadth = breadth
+        return _reached(measured_recall(engine, trial), target)
+
+    engine.breadth = _least(_ladder(8, 2000), enough)
+
+
+def _tune_probes(engine: ListsEngine, trial: Trial, target: float) -> None:
+    def enough(probes: int) -> bool:
+        engine.probes = probes
+        return _reached(measured_recall(engine, trial), target)
+
+    engine.probes = _least(_ladder(1, engine.lists), enough)
+
+
+def _tune_candidates(engine: ListsEngine, trial: Trial, target: float) -> None:
+    """Few lists and many candidates, or the other way round: whatever takes less time."""
+    reach = _Reach(engine, trial)
+    wanted = target
+    for _ in range(_CORRECTIONS):
+        pairs = reach.pairs(wanted)
+        if not pairs:
+            break
+        costs = _costs(engine, trial, pairs)
+        engine.probes, engine.factor = min(pairs, key=costs.__getitem__)
+        recall, error = measured_recall(engine, trial)
+        if _reached((recall, error), target):
+            return
+        wanted += min(target + error, 1.0) - recall + 1e-4  # what the rounding of the eight bits has cost
+    engine.probes, engine.factor = engine.lists, _FACTORS[-1]
+
+
+class _Reach:
+    """How far lists and candidates reach, as the coarse codes alone tell: each number of lists is searched once."""
+
+    def __init__(self, engine: ListsEngine, trial: Trial) -> None:
+        self._engine, self._trial = engine, trial
+        self._ladder = _ladder(1, engine.lists)
+        self._places: dict[int, NDArray[np.int64]] = {}
+
+    def pairs(self, target: float) -> list[tuple[int, int]]:
+        """Lists looked into and candidates for each hit that reach the target; the fewest lists first."""
+        fewest = _least(self._ladder, lambda probes: self._factor(probes, target) is not None)
+        few = [probes for probes in self._ladder if fewest <= probes <= max(fewest + 1, _WIDER * fewest)]
+        return [(probes, factor) for probes in few if (factor := self._factor(probes, target)) is not None]
+
+    def _factor(self, probes: int, target: float) -> int | None:
+        trial = self._trial
+        if probes not in self._places:
+            self._engine.probes = probes
+            rows = self._engine.candidates(trial.queries, trial.depth * _FACTORS[-1])
+            self._places[probes] = places(rows, trial.truth)
+        where = self._places[probes]
+        for factor in _FACTORS:
+            found = ((where >= 0) & (where < factor * trial.depth)).sum(axis=1)
+            if _reached(trial.share(found), target):
+                return factor
+        return None
+
+
+def _costs(engine: ListsEngine, trial: Trial, pairs: Sequence[tuple[int, int]]) -> dict[tuple[int, int], float]:
+    """Seconds of a query by lists and candidates, from a plane through the timings of a few pairs."""
+    timed = list(dict.fromkeys([*pairs[:1], *pairs[len(pairs) // 2 :][:1], *pairs[-1:]]))
+    if len(timed) < 3:
+        return dict.fromkeys(pairs, 0.0) if len(timed) < 2 else {p: _seconds(engine, trial, p) for p in pairs}
+    corners = [*timed, (timed[0][0], timed[-1][1])]
+    table = np.array([(1.0, probes, factor) for probes, factor in corners])
+    plane, *_ = np.linalg.lstsq(table, np.array([_seconds(engine, trial, pair) for pair in corners]), rcond=None)
+    return {pair: float(np.dot(plane, (1.0, *pair))) for pair in pairs}
+
+
+def _seconds(engine: ListsEngine, trial: Trial, pair: tuple[int, int]) -> float:
+    engine.probes, engine.factor = pair
+    queries = trial.queries[:_TIMED]
+    taken = []
+    for _ in range(3):
+        started = time.perf_counter()
+        engine.search(queries, trial.depth)
+        taken.append(time.perf_counter() - started)
+    return min(taken) / len(queries)
 
 
 def _tune_single(engine: ListsEngine, trial: Trial, target: float) -> None:
     """Give lone queries a graph over the centroids that finds nearly the lists that the batch looks into."""
-    together, _ = measured_recall(engine, trial)
+    some = replace(trial, queries=trial.queries[:_SINGLE_QUERIES], truth=trial.truth[:_SINGLE_QUERIES])
+    together, _ = measured_recall(engine, some)
     for multiple in _BREADTHS:
         engine.make_single(multiple * engine.probes)
         if not engine.breadth:
             return
-        rows = np.concatenate(
-            [engine.search(trial.queries[i : i + 1], trial.depth)[1] for i in range(len(trial.truth))]
-        )
-        if trial.recall(rows)[0] >= min(target, together - 0.002):
+        rows = np.concatenate([engine.search(some.queries[i : i + 1], some.depth)[1] for i in range(len(some.truth))])
+        if some.recall(rows)[0] >= together - _SINGLE_LOSS:
             return
     engine.make_single(0)
 
 
-def _tune_graph(engine: GraphEngine, trial: Trial, target: float) -> float:
-    def reaches(breadth: int) -> tuple[bool, float]:
-        engine.breadth = breadth
-        return _enough(measured_recall(engine, trial), target), 0.0
-
-    breadths = [round(8 * _STEP**i) for i in range(30)]
-    found = _least(breadths, reaches)
-    engine.breadth = breadths[-1] if found is None else found[0]
-    return measured_recall(engine, trial)[0]
-
-
-def _enough(measured: tuple[float, float], target: float) -> bool:
+def _reached(measured: tuple[float, float], target: float) -> bool:
     recall, error = measured
     return recall >= min(target + error, 1.0)
 
 
-def _least(
-    values: list[int], reaches: Callable[[int], tuple[bool, float]], *, limit: float = math.inf
-) -> tuple[int, float] | None:
-    """The least value that is enough, with its seconds, by bisection; None where none is, or all take too long."""
-    low, high, best = 0, len(values), None
+def _ladder(low: int, high: int) -> list[int]:
+    steps = math.ceil(math.log(max(high, 2) / low, _STEP)) + 1
+    return sorted({min(high, max(low, round(low * _STEP**step))) for step in range(steps + 1)})
+
+
+def _least(values: Sequence[int], enough: Callable[[int], bool]) -> int:
+    """The least value that is enough, by bisection; the last one where none is."""
+    low, high = 0, len(values) - 1
     while low < high:
         middle = (low + high) // 2
-        enough, seconds = reaches(values[middle])
-        if enough:
-            best, high = (values[middle], seconds), middle
-        elif seconds > 1.5 * limit:
-            return best  # more of it takes longer still
+        if enough(values[middle]):
+            high = middle
         else:
             low = middle + 1
-    return best
+    return values[low]
