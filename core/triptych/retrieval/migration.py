@@ -95,7 +95,7 @@ class _Migration:
     def finish(self) -> None:
         """Build the searches of the new fields, encode what came meanwhile, and swap."""
         own = self._own
-        with own.upkeep.rebuilding:
+        with own.upkeep.rebuilding():
             state, mark = self._build()
             with own._change():
                 while self.step():

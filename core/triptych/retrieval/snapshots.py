@@ -10,6 +10,7 @@ import hashlib
 import json
 import logging
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -95,16 +96,13 @@ def write_snapshot(home: Path, state: State, mark: Mark) -> Pointer:
         (work / MANIFEST).write_text(manifest, encoding="utf-8")
         sync_tree(work)
         digest = hashlib.sha256(manifest.encode("utf-8")).hexdigest()
-        name = f"{mark.key}-{mark.seq}-{digest[:12]}"
-        target = folder / name
-        if target.exists():  # the very same content, or what is left of it
-            shutil.rmtree(target)
+        target = folder / f"{mark.key}-{mark.seq}-{secrets.token_hex(4)}"  # never the name of one that is in use
         os.rename(work, target)
         sync(folder)
     except BaseException:
         shutil.rmtree(work, ignore_errors=True)
         raise
-    return Pointer(name=name, manifest=digest, key=mark.key, seq=mark.seq)
+    return Pointer(name=target.name, manifest=digest, key=mark.key, seq=mark.seq)
 
 
 def check_snapshot(home: Path, pointer: Pointer) -> Manifest:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -42,7 +43,8 @@ class Upkeep:
         self._collection = collection
         self._worker: ThreadPoolExecutor | None = None
         self._job: Future[None] | None = None
-        self.rebuilding = threading.RLock()  # one at a time builds a state to put in service
+        self._rebuilding = threading.RLock()  # one at a time builds a state to put in service
+        self._remembered: int | None = None  # from which tombstone on whoever does so will ask for them
         self.migrating = threading.Lock()
         self._stopping = threading.Event()
         self._tester: threading.Thread | None = None
@@ -88,12 +90,13 @@ class Upkeep:
         """Write a snapshot of the state as it is; the caller is the one who writes."""
         own = self._collection
         mark = own._mark
+        forgotten = mark.seq if self._remembered is None else min(mark.seq, self._remembered)
         with snapshots.full_disk_explained(own.path):
             pointer = snapshots.write_snapshot(own.path, own._state, mark)
         with own._log.writing() as connection:
             truth.write_meta(connection, "snapshot", pointer.model_dump_json())
-            truth.write_meta(connection, "forgotten", str(mark.seq))
-            connection.execute("DELETE FROM tombstones WHERE seq <= ?", (mark.seq,))
+            truth.write_meta(connection, "forgotten", str(forgotten))
+            connection.execute("DELETE FROM tombstones WHERE seq <= ?", (forgotten,))
         own._snapshot = pointer
         self._written = mark
         snapshots.clear_snapshots(own.path, keep=pointer.name)
@@ -108,16 +111,29 @@ class Upkeep:
         except Exception:
             log.exception("no snapshot of %s could be written; opening it will take longer", own.path)
 
+    @contextmanager
+    def rebuilding(self) -> Iterator[None]:
+        """Build a state beside the one in service: nobody else does, and what is deleted meanwhile stays known."""
+        own = self._collection
+        with self._rebuilding:
+            with own._writing:
+                self._remembered = own._mark.seq
+            try:
+                yield
+            finally:
+                self._remembered = None
+
     def compact(self, *, clean: bool) -> None:
         """Build anew beside the old, catch up, swap, and write a snapshot; `clean` also rewrites the log."""
         own = self._collection
-        with self.rebuilding:
+        with self.rebuilding():
             with own._log.frozen() as connection:
                 state, mark = build_state(connection, own._plans(), self.recent_queries())
             with own._writing:
                 own._current()
                 mark = catch_up(state, own._log.writer, mark)
                 own._swap(state, mark, own._snapshot)
+                self._remembered = None
                 self.write_snapshot()
                 if clean:
                     self._rewrite_log()

@@ -19,6 +19,7 @@ import pytest
 
 from triptych.errors import DataError, MissingError
 from triptych.retrieval import log as truth
+from triptych.retrieval import upkeep
 from triptych.retrieval.base import Index, VectorField
 from triptych.retrieval.collection import Collection, CollectionSettings
 from triptych.retrieval.open import open_index
@@ -505,6 +506,35 @@ def test_searches_and_writes_go_on_during_a_compaction(tmp_path: Path) -> None:
     assert ids(index, -VECTORS[written[-1]], 1) == [f"w{written[-1]}"]
     assert index.verify() == []
     index.close()
+
+
+def test_a_snapshot_during_a_rebuild_forgets_no_deletion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    index = filled(tmp_path / "c", 300)
+    build = upkeep.build_state
+
+    def slow(*args: Any, **options: Any) -> Any:
+        built = build(*args, **options)
+        index.delete(["r7"])
+        index.snapshot()
+        index.add(["r8"], VECTORS[500:501])
+        index.snapshot()
+        return built
+
+    monkeypatch.setattr(upkeep, "build_state", slow)
+    index.compact()
+    assert len(index) == 299
+    assert "r7" not in ids(index, VECTORS[7], 10)
+    assert index.verify() == []
+    index.close()
+
+
+def test_two_snapshots_of_the_same_are_two(tmp_path: Path) -> None:
+    with filled(tmp_path / "c") as index:
+        index.snapshot()
+        first = index.stats()["snapshot"]
+        index.snapshot()
+        assert index.stats()["snapshot"] != first
+        assert index.verify() == []
 
 
 def test_the_self_test_raises_an_alarm_below_the_target(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
