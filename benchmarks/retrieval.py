@@ -286,10 +286,9 @@ PARTS: dict[str, list[str]] = {
     "raw": ["raw"],
     "exact": ["exact"],
     "ours": ["ours"],
-    "memory": ["memory", "--reader"],
+    "memory": ["memory"],
     "filters": ["filters"],
     "churn": ["churn"],
-    "hnsw": ["ours", "--kind", "hnsw"],
 }
 
 
@@ -328,15 +327,6 @@ def main() -> None:
         print(json.dumps(work(options.count, *kinds)))
         return
     million()
-    tables: dict[str, Rows] = {}
-    for part in options.parts:
-        if part == "memory":
-            tiny()
-            both = [run(["memory", "--count", str(options.count), *flag]) for flag in ([], ["--reader"])]
-            tables["memory"] = [row for found in both for row in found["memory"]]
-            continue
-        for heading, rows in run([*PARTS[part], "--count", str(options.count)]).items():
-            tables.setdefault(heading, []).extend(rows)
     notes = [
         f"{options.count:,} unit vectors of {DIM} numbers, each a real text's vector (MiniLM) moved by the difference "
         f"of two others that are near each other: synthetic, with the density of real text. Queries are vectors of "
@@ -347,7 +337,14 @@ def main() -> None:
         "Memory is what a process grew by that had opened another collection before; `exact search` and `churn` are at "
         "the sizes that their tables name.",
     ]
-    save("retrieval", f"{options.count:,} vectors in a collection", tables, seed=0, notes=notes)
+    tables: dict[str, Rows] = {}
+    for part in options.parts:
+        if part == "memory":
+            tiny()
+        for flags in ([], ["--reader"]) if part == "memory" else ([],):
+            for heading, rows in run([*PARTS[part], "--count", str(options.count), *flags]).items():
+                tables.setdefault(heading, []).extend(rows)
+        save("retrieval", f"{options.count:,} vectors in a collection", tables, seed=0, notes=notes)
 
 
 if __name__ == "__main__":

@@ -92,7 +92,13 @@ def configurations(vectors: Array, only: list[str] | None = None) -> Iterator[tu
         makers[f"IVF{count},RaBitQ fast-scan + SQ8"] = lambda c=count: refined(  # type: ignore[misc]
             faiss.IndexIVFRaBitQFastScan(faiss.IndexFlat(DIM, metric), DIM, c, metric)
         )
-    makers["HNSW16,SQ8"] = lambda: filled(faiss.index_factory(DIM, "HNSW16_SQ8", metric))
+
+    def graph() -> Any:
+        index = faiss.index_factory(DIM, "HNSW16_SQ8", metric)
+        index.hnsw.efConstruction = 120
+        return filled(index)
+
+    makers["HNSW16,SQ8"] = graph
     for name, make in makers.items():
         if only is None or name in only:
             started = time.perf_counter()

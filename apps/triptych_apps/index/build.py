@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 VECTOR = "vector"  # the field of vectors that were made elsewhere
 DEFAULT_ENCODER = "sentence:all-MiniLM-L6-v2"
-KINDS = ("auto", "flat", "ivf-flat", "ivf-sq8", "ivf-rabitq", "hnsw")
+KINDS = ("auto", "flat", "ivf-flat", "ivf-sq8", "ivf-pq", "ivf-rabitq", "hnsw")
 WORDS = ("unicode", "porter", "trigram")
 
 

@@ -19,7 +19,7 @@ from .vectors import clustered, nearest, recall
 ROWS, DIM = 12_000, 64
 STORED = clustered(ROWS + 200, DIM)
 QUERIES, STORED = STORED[ROWS:], STORED[:ROWS]
-KINDS: list[Kind] = ["flat", "ivf-flat", "ivf-sq8", "ivf-rabitq", "hnsw"]
+KINDS: list[Kind] = ["flat", "ivf-flat", "ivf-sq8", "ivf-pq", "ivf-rabitq", "hnsw"]
 
 
 def plan(kind: Kind, **options: object) -> Plan:
@@ -141,11 +141,11 @@ def test_few_vectors_are_searched_exactly(rows: int, kind: Kind) -> None:
 def test_auto_takes_exact_search_where_it_is_faster_or_nothing_else_finds_enough(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    seconds = {"flat": 1.0, "ivf-rabitq": 2.0, "hnsw": 4.0}
+    seconds = {"flat": 1.0, "ivf-pq": 2.0, "hnsw": 4.0}
     monkeypatch.setattr("triptych.retrieval.engines.choose._seconds", lambda engine, _: seconds[engine.kind])
     assert isinstance(build_engine(ArraySource(STORED[:3000]), plan("auto"))[0], FlatEngine)
     seconds["flat"] = 3.0
-    assert build_engine(ArraySource(STORED[:3000]), plan("auto"))[0].kind == "ivf-rabitq"
+    assert build_engine(ArraySource(STORED[:3000]), plan("auto"))[0].kind == "ivf-pq"
     seconds["hnsw"] = 1.0
     assert build_engine(ArraySource(STORED[:3000]), plan("auto"))[0].kind == "hnsw"
 

@@ -24,7 +24,7 @@ from .vectors import clustered
 DIM, ROWS = 24, 500
 VECTORS = clustered(ROWS + 50, DIM)
 GONE = [7, 8, 123, 499]
-KINDS = ["flat", "ivf-flat", "ivf-sq8", "ivf-rabitq", "hnsw"]
+KINDS = ["flat", "ivf-flat", "ivf-sq8", "ivf-pq", "ivf-rabitq", "hnsw"]
 
 
 def word(number: int) -> str:
@@ -239,7 +239,7 @@ def test_what_a_living_item_has_as_well_is_no_trace(kind: str, tmp_path: Path) -
         assert found(tmp_path / "c", {"vector": VECTORS[510].tobytes(), "id": b"double-"}) == {}
 
 
-@pytest.mark.parametrize("kind", ["ivf-sq8", "ivf-rabitq", "hnsw"])
+@pytest.mark.parametrize("kind", ["ivf-sq8", "ivf-pq", "ivf-rabitq", "hnsw"])
 def test_a_living_vector_that_is_rounded_to_the_same_bits_is_no_trace(kind: str, tmp_path: Path) -> None:
     with filled(tmp_path / "c", kind) as index:
         index.add(["the one"], VECTORS[510:511])

@@ -88,7 +88,7 @@ def truth(passing: np.ndarray, vectors: np.ndarray = VECTORS, k: int = 10) -> li
     return [set(row.tolist()) for row in np.argsort(-scores, axis=1)[:, :k]]
 
 
-@pytest.mark.parametrize("kind", ["flat", "ivf-flat", "ivf-sq8", "ivf-rabitq", "hnsw"])
+@pytest.mark.parametrize("kind", ["flat", "ivf-flat", "ivf-sq8", "ivf-pq", "ivf-rabitq", "hnsw"])
 @pytest.mark.parametrize("share", [0.5, 0.1, 0.002])
 def test_a_filter_in_regular_use_gets_an_index_that_finds_what_exact_search_finds(kind: Kind, share: float) -> None:
     state = state_of(kind)
@@ -129,6 +129,21 @@ def test_the_index_of_a_filter_lives_through_additions_and_deletions(kind: Kind,
     passing[best] = False
     passing[ROWS:] = True
     assert recall(hits, truth(passing, np.concatenate([VECTORS, new]))) >= 0.9
+
+
+def test_the_index_of_a_filter_may_have_a_graph_over_its_centroids(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("triptych.retrieval.engines.lists._SINGLE_FROM_LISTS", 50)
+    state = state_of("ivf-pq")
+    where = {"n": {"max": ROWS // 2 - 1}}
+    for _ in range(5):
+        found(state, where)
+    state.settle()
+    (selection,) = state.searches["vector"].rows._selections.values()
+    assert isinstance(selection.own, ListsEngine)
+    assert selection.own.breadth > 0
+    alone = [set(state.search("vector", query[None], 10, where).positions[0].tolist()) for query in QUERIES]
+    assert recall(alone, found(state, where)) >= 0.95
+    assert all(row < ROWS // 2 for rows in alone for row in rows)
 
 
 def test_few_passing_rows_are_searched_exactly_at_once() -> None:

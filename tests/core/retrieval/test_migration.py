@@ -463,7 +463,7 @@ def test_a_killed_migration_goes_on_where_it_was(killed: Path) -> None:
         check_everything(index, NEW, sorted({*range(ITEMS), 65} - {2, 40}))
 
 
-@pytest.mark.parametrize("change", [{"encoder": "new-2"}, {"dim": 5}, {"name": "words"}])
+@pytest.mark.parametrize("change", [{"encoder": "new-2"}, {"dim": 5}, {"name": "other"}])
 def test_to_other_fields_than_the_interrupted_one_it_begins_anew(change: dict[str, Any], killed: Path) -> None:
     other = NEW.model_copy(update=change)
     count = 0

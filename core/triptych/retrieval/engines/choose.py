@@ -12,11 +12,11 @@ import numpy as np
 from triptych.retrieval.engines.base import ArraySource, Engine, Floats, Kind, Plan, Source
 from triptych.retrieval.engines.flat import FlatEngine
 from triptych.retrieval.engines.graph import GraphEngine
-from triptych.retrieval.engines.lists import ListsEngine
+from triptych.retrieval.engines.lists import ListsEngine, suits
 from triptych.retrieval.engines.trial import Trial, make_trial
 from triptych.retrieval.engines.tune import tune
 
-_BITS_FROM_DIM = 64  # with fewer dimensions one bit for each says too little
+_IN_LISTS: tuple[Kind, ...] = ("ivf-pq", "ivf-rabitq", "ivf-sq8")  # the fastest first: the first that finds enough
 _COMPARE_BELOW = 200_000  # from there on nobody needs to measure whether exact search is slower
 _GRAPH_BELOW = 50_000  # a graph takes ten times the time to build, and cannot forget; with more rows it is for who asks
 _TIMED = 64
@@ -35,8 +35,7 @@ def build_engine(source: Source, plan: Plan, queries: Floats | None = None) -> t
     trial = make_trial(source, plan, queries)
     if plan.kind != "auto":
         return _built(source, plan, plan.kind, trial)
-    kinds: list[Kind] = ["ivf-rabitq", "ivf-sq8"] if plan.dim >= _BITS_FROM_DIM else ["ivf-sq8"]
-    for kind in kinds:
+    for kind in (kind for kind in _IN_LISTS if suits(kind, plan.dim)):
         engine, recall = _built(source, plan, kind, trial)
         if recall >= plan.recall:
             break

@@ -1,8 +1,10 @@
 """Inverted lists: k-means cells, of which a search looks into the nearest.
 
-In "ivf-rabitq" a list holds one bit a dimension (RaBitQ: Gao and Long, SIGMOD 2024) in FAISS' fast-scan layout, and
-the best candidates are scored again from copies in eight bits; "ivf-sq8" holds the eight bits in the lists, and
-"ivf-flat" the vectors themselves.
+In "ivf-pq" and "ivf-rabitq" a list holds one bit a dimension in FAISS' fast-scan layout, and the best candidates are
+scored again from copies in eight bits. The bits are those of product quantization (four for every four dimensions:
+Jegou, Douze and Schmid, TPAMI 2011; scanned as by Andre, Kermarrec and Le Scouarnec, VLDB 2015), whose table is made
+once for a query, or of RaBitQ (Gao and Long, SIGMOD 2024), whose table is made anew for every list. "ivf-sq8" holds
+the eight bits in the lists, and "ivf-flat" the vectors themselves.
 """
 
 from __future__ import annotations
@@ -25,9 +27,19 @@ RANGE_SLACK = 0.02  # how far beyond the range seen in training the eight bits r
 _SINGLE_FROM_LISTS = 400  # below, looking at every centroid takes less time than a graph over them
 _SINGLE_UP_TO = 3  # queries at once; for more, a matrix product over the centroids is faster than the graph
 _GRAPH_LINKS = 16
+_COARSE_FROM_DIM = 64  # with fewer dimensions one bit for each says too little
+RESCORED = ("ivf-pq", "ivf-rabitq")  # kinds whose lists hold coarse codes, with a store of finer ones beside
+_PQ_DIMS, _PQ_BITS = 4, 4  # a codebook of sixteen for every four dimensions
 _KEPT = 16
 
 log = logging.getLogger(__name__)
+
+
+def suits(kind: Kind, dim: int) -> bool:
+    """Whether vectors of so many dimensions can be held that way with something to gain."""
+    if kind in RESCORED and dim < _COARSE_FROM_DIM:
+        return False
+    return kind != "ivf-pq" or dim % _PQ_DIMS == 0
 
 
 class ListsEngine(Engine):
@@ -40,7 +52,7 @@ class ListsEngine(Engine):
         self.probes = probes  # lists looked into
         self.factor = factor  # candidates scored again for each hit asked for
         self.breadth = breadth  # efSearch of the graph over the centroids; 0 where there is none
-        self.ivf = faiss.downcast_index(index.base_index) if kind == "ivf-rabitq" else index
+        self.ivf = faiss.downcast_index(index.base_index) if kind in RESCORED else index
         self.trained_on = index.ntotal
         self._single: Any = None
         self._single_parts: tuple[Any, ...] = ()
@@ -61,7 +73,7 @@ class ListsEngine(Engine):
     @property
     def store(self) -> Any:
         """The index that candidates are scored again by; None where the lists hold what is returned."""
-        return faiss.downcast_index(self.index.refine_index) if self.kind == "ivf-rabitq" else None
+        return faiss.downcast_index(self.index.refine_index) if self.kind in RESCORED else None
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -74,7 +86,7 @@ class ListsEngine(Engine):
         count = max(1, min(lists or round(LIST_FACTOR * math.sqrt(source.rows)), source.rows))
         training = source.sample(max(count * _TRAIN_PER_LIST, _TRAIN_LEAST), seed=0)
         index = new_index(plan, kind, centroids(training, plan, count), training)
-        engine = cls(plan, kind, index, probes=min(16, count), factor=8 if kind == "ivf-rabitq" else 1)
+        engine = cls(plan, kind, index, probes=min(16, count), factor=8 if kind in RESCORED else 1)
         for block in source.blocks():
             engine.add(block)
         engine.trained_on = engine.rows
@@ -104,7 +116,7 @@ class ListsEngine(Engine):
 
     def search_all(self, queries: Floats, k: int, selector: Any = None) -> tuple[Floats, Rows]:
         """Every list is looked into, and with coarse codes every candidate is scored again."""
-        if self.kind != "ivf-rabitq":
+        if self.kind not in RESCORED:
             return self._search(self.index, queries, k, selector, self.lists)
         parameters = None if selector is None else faiss.SearchParameters(sel=selector)
         found: tuple[Floats, Rows] = self.store.search(queries, k, params=parameters)
@@ -126,7 +138,7 @@ class ListsEngine(Engine):
             return self._known[known]
         quantizer = faiss.SearchParametersHNSW(efSearch=breadth) if breadth else None
         parameters = faiss.IVFSearchParameters(nprobe=probes, sel=selector, quantizer_params=quantizer)
-        if self.kind == "ivf-rabitq":
+        if self.kind in RESCORED:
             parameters = faiss.IndexRefineSearchParameters(k_factor=self.factor, base_index_params=parameters)
         if selector is None:
             self._known = {**self._known, known: parameters} if len(self._known) < _KEPT else {known: parameters}
@@ -138,7 +150,7 @@ class ListsEngine(Engine):
         Looking at every centroid is the larger part of a lone query.
         """
         self.breadth = breadth
-        if breadth <= 0 or self.lists < _SINGLE_FROM_LISTS or self.kind != "ivf-rabitq":
+        if breadth <= 0 or self.lists < _SINGLE_FROM_LISTS or self.kind not in RESCORED:
             self.breadth = 0
             return
         if self._single is not None:
@@ -152,8 +164,8 @@ class ListsEngine(Engine):
         view.own_fields = False
         view.quantizer = graph
         flat.this.own(True)  # nobody else frees it now
+        view.ntotal = self.store.ntotal  # FAISS wants them equal, and an index of some rows only has fewer
         self._single = faiss.IndexRefine(view, self.store)
-        self._single.ntotal = self.rows
         self._single_parts = (view, graph)
 
 
@@ -197,8 +209,12 @@ def new_index(
     quantizer = faiss.IndexFlat(plan.dim, plan.metric)
     quantizer.add(cells)
     lists = len(cells)
-    if kind == "ivf-rabitq":
-        ivf = faiss.IndexIVFRaBitQFastScan(quantizer, plan.dim, lists, plan.metric)
+    if kind in RESCORED:
+        if kind == "ivf-pq":
+            ivf = faiss.IndexIVFPQFastScan(quantizer, plan.dim, lists, plan.dim // _PQ_DIMS, _PQ_BITS, plan.metric)
+            ivf.by_residual = False
+        else:
+            ivf = faiss.IndexIVFRaBitQFastScan(quantizer, plan.dim, lists, plan.metric)
         ivf.train(training)
         index = faiss.IndexRefine(ivf, eight_bits(plan, training))
         if store is not None:

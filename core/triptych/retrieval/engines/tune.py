@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from triptych.retrieval.engines.base import Engine
 from triptych.retrieval.engines.graph import GraphEngine
-from triptych.retrieval.engines.lists import ListsEngine
+from triptych.retrieval.engines.lists import RESCORED, ListsEngine
 from triptych.retrieval.engines.trial import Trial, measured_recall, places
 
 _STEP = 1.1  # between one number of lists, or breadth, and the next that is tried
@@ -38,7 +38,7 @@ def tune(engine: Engine, trial: Trial, target: float) -> float:
     else:
         assert isinstance(engine, ListsEngine)
         engine.make_single(0)
-        if engine.kind == "ivf-rabitq":
+        if engine.kind in RESCORED:
             _tune_candidates(engine, trial, target)
         else:
             _tune_probes(engine, trial, target)
