@@ -64,6 +64,8 @@ def _ids_in(file: str) -> list[str]:
         lines = Path(file).read_text(encoding="utf-8-sig").splitlines()
     except FileNotFoundError as error:
         raise DataError("the file does not exist", file=file) from error
+    except OSError as error:
+        raise DataError(f"the file cannot be read: {error.strerror}", file=file) from error
     except UnicodeDecodeError as error:
         raise DataError("the file is not UTF-8", file=file) from error
     return [line.strip() for line in lines if line.strip()]

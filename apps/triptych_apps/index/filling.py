@@ -53,6 +53,11 @@ def fill(
             added += len(items) - len(bad)
         done = min(start + BATCH, len(new.items))
         report(Event("index", done, len(new.items), f"cannot be used: {len(skipped):,}" if skipped else ""))
+    fit = getattr(index, "fit", None)  # what a database does in its own time
+    if added and fit is not None:
+        report(Event("fit", 0, 1, "fitting the search"))
+        fit()
+        report(Event("fit", 1, 1, "done"))
     skipped.sort(key=lambda row: row.row)
     if not added and not known:
         raise none_usable(new.source, skipped)

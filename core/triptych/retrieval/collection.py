@@ -26,19 +26,21 @@ import numpy as np
 from numpy.typing import ArrayLike
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from triptych.errors import DataError, MissingError
-from triptych.files import Lock, tree_bytes
+from triptych.errors import DataError, MissingError, TriptychError
+from triptych.files import Lock, sync, tree_bytes
 from triptych.retrieval import log as truth
 from triptych.retrieval import snapshots, upkeep
 from triptych.retrieval.base import Item, Metadata, VectorField, Vectors, Where
 from triptych.retrieval.checks import check_batch, check_encoder, check_k, check_texts, check_utf8, pick_field
 from triptych.retrieval.engines.base import Kind, Plan
+from triptych.retrieval.filters import parse
 from triptych.retrieval.log import Log, Mark
 from triptych.retrieval.replay import build_state, catch_up
 from triptych.retrieval.results import Results
-from triptych.retrieval.state import State, plan_of
+from triptych.retrieval.state import State, check_kind, plan_of
 from triptych.retrieval.words import search_words
 
+_LOOKS = 5  # of a reader that sees a problem while another process writes
 _REFRESH_S = 1.0  # a reader looks for news at most this often
 _TAKEN = "is written to by {owner}; one process writes, others open it for reading only"
 
@@ -84,6 +86,7 @@ class Collection:
         names = [field.name for field in fields]
         if len(set(names)) != len(names):
             raise DataError(f"vector fields need different names, got {', '.join(names)}")
+        check_kind(settings.kind, fields)
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise DataError("is there already; open it, or choose another place", file=path)
         with _rights_explained(path):
@@ -93,6 +96,7 @@ class Collection:
             work.chmod(0o777 & ~_umask())
             Log.create(work, {"settings": settings.model_dump_json()}, fields, truth.TOKENIZERS[settings.words])
             os.rename(work, path)
+            sync(path.absolute().parent)
         except OSError as error:
             raise DataError(f"cannot be made: {error.strerror}", file=path) from error
         finally:
@@ -177,10 +181,9 @@ class Collection:
             check_utf8(batch.ids)
             if not batch.ids:
                 return
-            with self._log.writing() as connection:
+            with self._written() as connection:
                 keys, gone = truth.write_batch(connection, batch, self._numbers)
                 mark = truth.read_mark(connection)
-                self._behind = True
             self._state.apply(keys, batch, gone)
             self._mark, self._behind = mark, False
         self.upkeep.after_write()
@@ -188,10 +191,9 @@ class Collection:
     def delete(self, ids: Iterable[str]) -> int:
         """Delete by id and say how many were there."""
         with self._change():
-            with self._log.writing() as connection:
+            with self._written() as connection:
                 gone = truth.delete_ids(connection, dict.fromkeys(filter(_is_name, ids)))
                 mark = truth.read_mark(connection)
-                self._behind = True
             self._state.remove(gone)
             self._mark, self._behind = mark, False
         self.upkeep.after_write()
@@ -218,7 +220,9 @@ class Collection:
         """The `k` best of each text by BM25, see `Index.search_text`."""
         check_k(k)
         asked = check_texts(texts)
+        parse(where or {})  # refuses what it does not understand, whether or not a text has hits
         state = self._current()
+        k = min(k, max(1, len(state.table)))
         scores = np.zeros((len(asked), k), dtype=np.float32)
         positions = np.full((len(asked), k), -1, dtype=np.int64)
         with self._reading() as connection:
@@ -231,9 +235,11 @@ class Collection:
         """What is kept and how it is searched, as JSON."""
         state = self._current()
         fields = {}
+        with state.lock.reading():
+            alive = {name: search.alive() for name, search in state.searches.items()}
         for name, search in state.searches.items():
             fields[name] = search.field.model_dump() | {
-                "vectors": search.alive(),
+                "vectors": alive[name],
                 "rows": search.rows.rows,
                 "kind": search.rows.engine.kind,
                 "parameters": search.rows.engine.parameters,
@@ -258,7 +264,12 @@ class Collection:
         from triptych.retrieval.verify import verify  # late: nothing else needs it
 
         with self._writing:
-            return verify(self._log, self._current(), self.path, self._snapshot)
+            for _ in range(_LOOKS if self.read_only else 1):
+                self.refresh()
+                problems = verify(self._log, self._current(), self.path, self._snapshot)
+                if not problems or self._data_version() == self._version:
+                    break  # otherwise the process that writes has written since the last look
+        return problems
 
     def refresh(self) -> bool:
         """See what the process that writes has written since; says whether there was anything."""
@@ -268,15 +279,20 @@ class Collection:
             version = self._data_version()
             if version == self._version:
                 return False
-            self._version = version
             with self._reading() as connection:
                 pointer = snapshot_of(connection)
                 forgotten = int(truth.read_meta(connection, "forgotten", "0"))
                 same_fields = {row.field for row in truth.field_rows(connection)} == set(self._fields.values())
                 if same_fields and forgotten <= self._mark.seq and pointer == self._snapshot:
-                    self._mark = catch_up(self._state, connection, self._mark)
+                    try:
+                        self._mark = catch_up(self._state, connection, self._mark)
+                    except BaseException:
+                        self._behind = True  # by half, nobody knows how far: it is read anew
+                        raise
+                    self._version = version
                     return True
             self._swap(*self._open_state())
+            self._version = version
             return True
 
     def snapshot(self) -> None:
@@ -286,14 +302,20 @@ class Collection:
 
     @contextmanager
     def bulk(self) -> Iterator[None]:
-        """For writing much at once: the search is fitted when the block ends, and not in the background meanwhile."""
-        self.upkeep.suspended = True
-        try:
+        """For writing much at once: the search is fitted when the block ends, and not in the background meanwhile.
+
+        Until then what is added to an index that is searched exactly takes four bytes a number in memory.
+        """
+        with self.upkeep.suspended():
             yield
-        finally:
-            self.upkeep.suspended = False
-        self.upkeep.after_write()
-        self.upkeep.settle()
+        self.fit()
+
+    def fit(self) -> None:
+        """Fit the searches to what is there, where much has come since they were fitted last."""
+        with self._change():
+            wanted = any(search.rows.stale for search in self._state.searches.values())
+        if wanted:
+            self.upkeep.compact(clean=False)
 
     def compact(self) -> None:
         """Build the searches anew, fitted to what is there, and leave no trace of what was deleted.
@@ -371,27 +393,31 @@ class Collection:
 
     def _open_state(self) -> tuple[State, Mark, snapshots.Pointer | None]:
         """From the snapshot and what the log has beyond it, or where there is none that is whole, from the log."""
-        with self._log.frozen() as connection:
-            self._load_fields(connection)
-            pointer = snapshot_of(connection)
-            if pointer is not None:
+        tried: snapshots.Pointer | None = None
+        while True:
+            with self._log.frozen() as connection:
+                self._load_fields(connection)
+                pointer = snapshot_of(connection)
+                if pointer is None or pointer == tried:
+                    return *build_state(connection, self._plans()), None
                 try:
                     state, mark = snapshots.load_snapshot(
                         self.path, pointer, self._fields.values(), self._plans(), mapped=self.read_only
                     )
                 except DataError as error:
-                    log.warning("the snapshot is not used, the index is built from the log again: %s", error)
+                    tried, reason = pointer, error
                 else:
                     connection.execute("ROLLBACK")
                     return state, catch_up(state, connection, mark), pointer
-            state, mark = build_state(connection, self._plans())
-        return state, mark, None
+            with self._log.frozen() as connection:  # unless the process that writes has put another in its place
+                if snapshot_of(connection) == tried:
+                    log.warning("the snapshot is not used, the index is built from the log again: %s", reason)
 
     def _swap(self, state: State, mark: Mark, pointer: snapshots.Pointer | None) -> None:
         """Put another state in service. The caller holds `_writing`."""
         old, self._state = self._state, state
         self._mark, self._snapshot = mark, pointer
-        old.close()
+        old.close(wait=False)
 
     def _current(self) -> State:
         """The state to search in: up to date for a writer, at most a second old for a reader."""
@@ -399,7 +425,11 @@ class Collection:
             raise DataError("is closed", file=self.path)
         if self.read_only and time.monotonic() - self._looked > _REFRESH_S:
             self._looked = time.monotonic()
-            self.refresh()
+            if self._writing.acquire(blocking=False):  # otherwise somebody is at it: answer from what there is
+                try:
+                    self.refresh()
+                finally:
+                    self._writing.release()
         if self._behind:
             with self._writing:  # somebody is between the log and memory, or was stopped there
                 if self._behind:
@@ -417,11 +447,22 @@ class Collection:
             yield
 
     @contextmanager
+    def _written(self) -> Iterator[Any]:
+        """A transaction whose changes memory lacks from its commit on, until the caller has applied them."""
+        try:
+            with self._log.writing() as connection:
+                yield connection
+                self._behind = True  # whatever stops us from here on
+        except TriptychError:
+            self._behind = False  # refused by the disk: nothing was written
+            raise
+
+    @contextmanager
     def _reading(self) -> Iterator[Any]:
         if self._closed:
             raise DataError("is closed", file=self.path)
-        with truth.translated(self._log.path):
-            yield self._log.reader
+        with truth.translated(self._log.path), self._log.reading() as connection:
+            yield connection
 
     def _data_version(self) -> int:
         return int(self._watch.execute("PRAGMA data_version").fetchone()[0])

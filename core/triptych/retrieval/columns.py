@@ -54,10 +54,6 @@ class Columns:
                 column.codes.extend(np.full(len(rows), _NONE, dtype=np.int32))
         self._rows = end
 
-    def row(self, index: int) -> dict[str, Any]:
-        """One row as a new dict."""
-        return self.rows(np.array([index]))[0]
-
     def rows(self, indexes: NDArray[np.int64]) -> list[dict[str, Any]]:
         """Many rows as new dicts, in the order of `indexes` int64 [rows]."""
         found: list[dict[str, Any]] = [{} for _ in range(len(indexes))]
@@ -154,9 +150,9 @@ class Column:
         numbers = self._all_numbers()
         mask = ~np.isnan(numbers)
         if low is not None:
-            mask &= numbers >= low
+            mask &= numbers >= _as_float(low)
         if high is not None:
-            mask &= numbers <= high
+            mask &= numbers <= _as_float(high)
         return mask
 
     def _all_numbers(self) -> NDArray[np.float64]:

@@ -36,6 +36,7 @@ def erase(collection: Collection, ids: list[str]) -> dict[str, Any]:
     """Delete, compact, and look into every file; see `Collection.erase`."""
     items = [item for item in collection.get(list(dict.fromkeys(ids))) if item is not None]
     traces = [trace for item in items for trace in _traces(item, collection)]
+    traces += [_trace_of_id(name) for name in ids if isinstance(name, str)]  # of those that were deleted before, too
     collection.delete(item.id for item in items)
     collection.compact()
     traces += [trace for item in items for trace in _codes(item, collection)]  # as the new engines would round them
@@ -54,8 +55,12 @@ def erase(collection: Collection, ids: list[str]) -> dict[str, Any]:
     return {"erased": len(items), "files": files, "bytes": size, "traces": found}
 
 
+def _trace_of_id(name: str) -> Trace:
+    return Trace(f"the id {name!r}", _clean(name).encode("utf-8"), name)
+
+
 def _traces(item: Item, collection: Collection) -> Iterator[Trace]:
-    yield Trace(f"the id {item.id!r}", item.id.encode("utf-8"), item.id)
+    yield _trace_of_id(item.id)
     for source in (item.metadata, item.content):
         for text in _strings(source):
             # as it is, as the log escapes it, and as a snapshot does

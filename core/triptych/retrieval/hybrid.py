@@ -81,7 +81,7 @@ def _searches(
     if text is not None:
         lists[WORDS] = list(index.search_text([text], depth, where=where)[0])
     for name, vector in vectors.items():
-        query: NDArray[np.float32] = np.asarray(vector, dtype=np.float32)[None]
+        query: Any = np.asarray(vector)[None]  # what is no vector, the index refuses in its own words
         fingerprint = encoder.get(name) if isinstance(encoder, Mapping) else encoder
         lists[name] = list(index.search(query, depth, field=name, where=where, encoder=fingerprint)[0])
     return lists

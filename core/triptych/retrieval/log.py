@@ -72,12 +72,12 @@ class FieldRow(NamedTuple):
 
 
 class Log:
-    """Connections to the file: one that writes (none where `read_only`), and one for each thread that reads."""
+    """Connections to the file: one that writes (none where `read_only`), and one for each search at a time."""
 
     def __init__(self, directory: Path, *, read_only: bool) -> None:
         self.path = directory / FILE
         self.read_only = read_only
-        self._local = threading.local()
+        self._idle: list[sqlite3.Connection] = []
         self._readers: list[sqlite3.Connection] = []
         self._mutex = threading.Lock()
         self._writer = None if read_only else _connect(self.path, read_only=False)
@@ -89,7 +89,6 @@ class Log:
         try:
             with translated(directory / FILE):
                 connection.execute("PRAGMA page_size = 16384")
-                connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
                 connection.execute("PRAGMA journal_mode = WAL")
                 connection.execute("BEGIN IMMEDIATE")
                 for statement in filter(None, (part.strip() for part in _SCHEMA.split(";"))):
@@ -109,13 +108,19 @@ class Log:
             raise DataError("was opened for reading only; open it for writing", file=self.path.parent)
         return self._writer
 
-    @property
-    def reader(self) -> sqlite3.Connection:
-        """The calling thread's connection for reading."""
-        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
-        if connection is None:
-            connection = self._local.connection = self.another_reader()
-        return connection
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """A connection for reading that nobody else uses meanwhile; as many are kept as were used at once."""
+        with self._mutex:
+            connection = self._idle.pop() if self._idle else None
+        connection = connection or self.another_reader()
+        try:
+            yield connection
+        finally:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            with self._mutex:
+                self._idle.append(connection)
 
     def another_reader(self) -> sqlite3.Connection:
         """A connection of its own for reading, closed with the log."""
@@ -329,9 +334,15 @@ def translated(path: Path) -> Iterator[None]:
             raise MissingError(f"{path}: nothing was written, for the disk is full or failing ({text})") from error
         if "readonly" in text or "unable to open" in text:
             raise MissingError(f"{path} cannot be written: {text}; check the rights of the directory") from error
+        if "no such table" in text:
+            raise DataError("is no log of a collection; was it made by something else?", file=path) from error
         if "no such module" in text:
             raise MissingError("this Python's SQLite has no FTS5, which the search by words needs") from error
         raise
+    except sqlite3.ProgrammingError as error:
+        raise DataError(f"is closed ({error})", file=path) from error
+    except sqlite3.DataError as error:
+        raise DataError(f"cannot hold what it was given ({error})", file=path) from error
     except sqlite3.DatabaseError as error:
         raise DataError(f"is damaged ({error}); restore it from a backup", file=path) from error
 

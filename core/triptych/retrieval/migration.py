@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from triptych.errors import DataError
 from triptych.retrieval import log as truth
+from triptych.retrieval import snapshots
 from triptych.retrieval.base import VectorField
 from triptych.retrieval.checks import check_field_vectors
 from triptych.retrieval.log import Mark
 from triptych.retrieval.replay import build_state, catch_up
-from triptych.retrieval.state import State
+from triptych.retrieval.state import State, check_kind
 
 if TYPE_CHECKING:
     from triptych.retrieval.collection import Collection
@@ -55,6 +56,7 @@ class _Migration:
         self._fields = {field.name: field for field in fields}
         if len(self._fields) != len(fields):
             raise DataError(f"vector fields need different names, got {', '.join(field.name for field in fields)}")
+        check_kind(collection.settings.kind, fields)
         if batch_size < 1:
             raise DataError(f"batch_size is {batch_size}; encode at least one item at a time")
         self._encode = encode
@@ -101,17 +103,21 @@ class _Migration:
                 while self.step():
                     pass
                 mark = catch_up(state, own._log.writer, mark, fields="coming")
+                pointer = own.upkeep.snapshot_of(state, mark)  # first, so that readers find it with the new fields
                 with own._log.writing() as connection:
                     for row in truth.field_rows(connection, "live"):
                         _drop(connection, row.number)
                     connection.execute("UPDATE fields SET state = 'live'")
                     connection.execute("DELETE FROM meta WHERE name IN ('snapshot', ?)", (_REACHED,))
+                    if pointer is not None:
+                        truth.write_meta(connection, "snapshot", pointer.model_dump_json())
                     own._behind = True
                 own._load_fields(own._log.writer)
-                own._swap(state, mark, None)
+                own._swap(state, mark, pointer)
                 own._behind = False
                 own.upkeep.forget()
-                own.upkeep.write_snapshot_quietly()
+                if pointer is not None:
+                    snapshots.clear_snapshots(own.path, keep=pointer.name)
 
     def _build(self) -> tuple[State, Mark]:
         """A state with the new fields, at a moment when every item had been encoded."""

@@ -56,10 +56,11 @@ def catch_up(state: State, connection: sqlite3.Connection, mark: Mark, *, fields
     try:
         rows = [row for row in field_rows(connection, fields) if row.field in searched]
         reached = read_mark(connection)
-        for keys, batch in read_rows(connection, mark.key, rows):
-            state.apply(keys, batch)
         gone = connection.execute("SELECT key FROM tombstones WHERE seq > ?", (mark.seq,)).fetchall()
-        state.remove(key for (key,) in gone)
+        with state.lock.writing():  # what replaces and what is replaced change places in one step
+            for keys, batch in read_rows(connection, mark.key, rows):
+                state.extend(keys, batch)
+            state.bury(key for (key,) in gone)
     finally:
         connection.execute("COMMIT")
     return reached

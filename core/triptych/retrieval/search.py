@@ -22,6 +22,8 @@ from triptych.retrieval.selection import SMALL, Selection, own_engine
 _FILTERS_KEPT = 64
 _OWN_ROWS_SHARE = 0.75  # of all rows may stand in filters' own indexes together; at least _OWN_ROWS_LEAST
 _OWN_ROWS_LEAST = 10_000
+_STALE = 1.2
+_PATIENCE = 50  # searches before a filter whose index was outdated by an addition gets another
 _TAIL_FROM = 5_000  # rows behind a frozen engine that are worth lists of their own
 
 log = logging.getLogger(__name__)
@@ -82,6 +84,11 @@ class RowSearch:
         """Whether another engine would serve the rows better by now."""
         return outgrown(self.engine, self.plan)
 
+    @property
+    def stale(self) -> bool:
+        """Whether it is outgrown, or fitted to noticeably fewer rows than there are."""
+        return self.outgrown or (not self.exact and self.rows > _STALE * self.engine.trained_on)
+
     def add(self, vectors: Floats) -> None:
         """Append rows: float32 [rows, dim]."""
         if self._frozen and len(self._parts) == 1:
@@ -129,12 +136,12 @@ class RowSearch:
             scores[short], rows[short] = self._nearest(queries[short], k, selection, everything=True)
         return scores, rows
 
-    def close(self) -> None:
-        """Wait for what goes on in the background; searches that are under way go on."""
+    def close(self, *, wait: bool = True) -> None:
+        """End what goes on in the background, and wait for it; searches that are under way go on."""
         with self._mutex:
             self._closed = True
         if self._worker is not None:
-            self._worker.shutdown(cancel_futures=True)
+            self._worker.shutdown(wait=wait, cancel_futures=True)
 
     def settle(self) -> None:
         """Wait until the indexes of filters that are being made are there."""
@@ -189,6 +196,8 @@ class RowSearch:
             fresh = Selection.of(limits.mask(), starts, limits.deaths)
             if known is not None and known.own is not None:
                 fresh = self._inherit(known, fresh)
+                if fresh.own is None:
+                    uses = self._uses[limits.key] = -_PATIENCE
             known = fresh
             self._keep(limits.key, known)
         else:

@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from triptych.errors import DataError
 from triptych.retrieval.base import VectorField
 from triptych.retrieval.checks import Batch, check_k, check_vectors
 from triptych.retrieval.engines.base import Floats, Kind, Plan
+from triptych.retrieval.engines.lists import possible
 from triptych.retrieval.field import FieldSearch
 from triptych.retrieval.filters import parse
 from triptych.retrieval.locks import ReadWriteLock
@@ -21,6 +23,15 @@ from triptych.retrieval.table import Table
 def plan_of(field: VectorField, *, kind: Kind, recall: float, flat_below: int) -> Plan:
     """How the vectors of a field are to be held."""
     return Plan(field.dim, similarity=field.metric != "l2", kind=kind, recall=recall, flat_below=flat_below)
+
+
+def check_kind(kind: Kind, fields: Iterable[VectorField]) -> None:
+    """Raise `DataError` for a field whose vectors cannot be held in a kind of index."""
+    for field in fields:
+        if not possible(kind, field.dim):
+            raise DataError(
+                f"field {field.name!r} has {field.dim} dimensions, and {kind!r} needs a multiple of four; take 'auto'"
+            )
 
 
 class State:
@@ -47,10 +58,14 @@ class State:
         """Add checked items under new keys, and bury those with the keys `gone`, in one step."""
         with self.lock.writing():
             self.bury(gone)
-            first = len(self.table)
-            self.table.extend(keys, batch.ids, batch.metadata)
-            for name, present in batch.vectors.items():
-                self.searches[name].add(present.rows.astype(np.int64) + first, present.vectors)
+            self.extend(keys, batch)
+
+    def extend(self, keys: Sequence[int], batch: Batch) -> None:
+        """Add checked items under new keys, for a caller that is alone already."""
+        first = len(self.table)
+        self.table.extend(keys, batch.ids, batch.metadata)
+        for name, present in batch.vectors.items():
+            self.searches[name].add(present.rows.astype(np.int64) + first, present.vectors)
 
     def remove(self, gone: Iterable[int]) -> None:
         """Bury items by key; unknown keys are passed over."""
@@ -90,7 +105,7 @@ class State:
         for search in self.searches.values():
             search.rows.settle()
 
-    def close(self) -> None:
-        """Wait for what goes on in the background."""
+    def close(self, *, wait: bool = True) -> None:
+        """End what goes on in the background, and wait for it."""
         for search in self.searches.values():
-            search.rows.close()
+            search.rows.close(wait=wait)

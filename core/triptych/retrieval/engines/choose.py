@@ -12,13 +12,14 @@ import numpy as np
 from triptych.retrieval.engines.base import ArraySource, Engine, Floats, Kind, Plan, Source
 from triptych.retrieval.engines.flat import FlatEngine
 from triptych.retrieval.engines.graph import GraphEngine
-from triptych.retrieval.engines.lists import ListsEngine, suits
+from triptych.retrieval.engines.lists import RESCORED, ListsEngine, suits
 from triptych.retrieval.engines.trial import Trial, make_trial
 from triptych.retrieval.engines.tune import tune
 
 _IN_LISTS: tuple[Kind, ...] = ("ivf-pq", "ivf-rabitq", "ivf-sq8")  # the fastest first: the first that finds enough
 _COMPARE_BELOW = 200_000  # from there on nobody needs to measure whether exact search is slower
 _GRAPH_BELOW = 50_000  # a graph takes ten times the time to build, and cannot forget; with more rows it is for who asks
+_COARSE_FROM = 256  # codebooks are not learnt from fewer vectors
 _TIMED = 64
 _GROWTH = 4  # the structure is fitted anew when there are this many times the rows it was fitted to
 
@@ -30,7 +31,8 @@ def build_engine(source: Source, plan: Plan, queries: Floats | None = None) -> t
     reach the recall), and for not too many rows a graph; the fastest that reaches the recall is taken. `queries`
     float32 [queries, dim] stand for those to come.
     """
-    if plan.kind == "flat" or source.rows < max(2, plan.flat_below):
+    fewest = _COARSE_FROM if plan.kind in ("auto", *RESCORED) else 2
+    if plan.kind == "flat" or source.rows < max(fewest, plan.flat_below):
         return FlatEngine.build(source, plan), 1.0
     trial = make_trial(source, plan, queries)
     if plan.kind != "auto":
@@ -61,11 +63,6 @@ def outgrown(engine: Engine, plan: Plan) -> bool:
     if engine.exact:
         return plan.kind != "flat" and engine.rows >= max(2, plan.flat_below, engine.trained_on * 2)
     return engine.rows > _GROWTH * engine.trained_on
-
-
-def empty_like(engine: Engine, plan: Plan) -> Engine:
-    """An engine of no rows for a few that are to come: exact."""
-    return FlatEngine(plan)
 
 
 def restore_engine(index: Any, plan: Plan, kind: Kind, parameters: dict[str, Any]) -> Engine:

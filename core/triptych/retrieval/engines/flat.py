@@ -26,7 +26,13 @@ class FlatEngine(Engine):
         engine = cls(plan)
         for block in source.blocks():
             engine.add(block)
+        engine.trained_on = engine.rows
         return engine
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """How many rows there were when exact search was chosen for them."""
+        return {"trained_on": self.trained_on}
 
     def add(self, vectors: Floats) -> None:
         """Append rows: float32 [rows, dim]."""

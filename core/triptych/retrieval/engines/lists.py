@@ -35,11 +35,14 @@ _KEPT = 16
 log = logging.getLogger(__name__)
 
 
+def possible(kind: Kind, dim: int) -> bool:
+    """Whether FAISS can hold vectors of so many dimensions that way."""
+    return kind != "ivf-pq" or dim % _PQ_DIMS == 0
+
+
 def suits(kind: Kind, dim: int) -> bool:
     """Whether vectors of so many dimensions can be held that way with something to gain."""
-    if kind in RESCORED and dim < _COARSE_FROM_DIM:
-        return False
-    return kind != "ivf-pq" or dim % _PQ_DIMS == 0
+    return possible(kind, dim) and (kind not in RESCORED or dim >= _COARSE_FROM_DIM)
 
 
 class ListsEngine(Engine):
@@ -163,7 +166,8 @@ class ListsEngine(Engine):
         flat = view.quantizer
         view.own_fields = False
         view.quantizer = graph
-        flat.this.own(True)  # nobody else frees it now
+        for quantizer in (flat, graph):  # the assignment takes them from Python, and FAISS frees neither
+            quantizer.this.own(True)
         view.ntotal = self.store.ntotal  # FAISS wants them equal, and an index of some rows only has fewer
         self._single = faiss.IndexRefine(view, self.store)
         self._single_parts = (view, graph)

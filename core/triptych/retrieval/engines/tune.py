@@ -42,7 +42,7 @@ def tune(engine: Engine, trial: Trial, target: float) -> float:
             _tune_candidates(engine, trial, target)
         else:
             _tune_probes(engine, trial, target)
-        _tune_single(engine, trial, target)
+        _tune_single(engine, trial)
     return measured_recall(engine, trial)[0]
 
 
@@ -129,7 +129,7 @@ def _seconds(engine: ListsEngine, trial: Trial, pair: tuple[int, int]) -> float:
     return min(taken) / len(queries)
 
 
-def _tune_single(engine: ListsEngine, trial: Trial, target: float) -> None:
+def _tune_single(engine: ListsEngine, trial: Trial) -> None:
     """Give lone queries a graph over the centroids that finds nearly the lists that the batch looks into."""
     some = replace(trial, queries=trial.queries[:_SINGLE_QUERIES], truth=trial.truth[:_SINGLE_QUERIES])
     together, _ = measured_recall(engine, some)
