@@ -15,6 +15,7 @@ from triptych.retrieval.columns import check_metadata
 from triptych.retrieval.filters import plain_value
 
 Floats: TypeAlias = NDArray[np.float32]
+_SMALLEST, _LARGEST = 1e-20, 1e30  # squares of lengths that float32 computes well enough; NaN is between no two numbers
 
 
 class FieldVectors(NamedTuple):
@@ -129,6 +130,10 @@ def check_vectors(
     def name(row: int) -> str:
         return f"{what} {row}" + (f" (id {ids[row]!r})" if row < len(ids) else "")
 
+    if what == "query" and len(checked):
+        short = np.einsum("ij,ij->i", checked, checked)
+        if short.min() > _SMALLEST and short.max() < _LARGEST:  # the common case; queries are not kept
+            return checked / np.sqrt(short)[:, None] if metric == "cosine" else np.array(checked, order="C")
     wide = checked.astype(np.float64)
     squares = np.einsum("ij,ij->i", wide, wide)  # not finite where any number is not: one pass serves both questions
     if not np.isfinite(squares).all():

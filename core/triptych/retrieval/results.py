@@ -73,4 +73,6 @@ class Results(Sequence[list[Hit]]):
         codes = column.at(self.positions)
         codes[self.positions == _NOTHING] = _NOTHING
         values = column.values
+        if codes.size and codes.min() >= 0:
+            return [[values[code] for code in row] for row in codes.tolist()]
         return [[None if code < 0 else values[code] for code in row] for row in codes.tolist()]

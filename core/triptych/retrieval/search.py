@@ -140,6 +140,7 @@ class RowSearch:
         """End what goes on in the background, and wait for it; searches that are under way go on."""
         with self._mutex:
             self._closed = True
+            self._selections.clear()  # FAISS' selectors are not to outlive FAISS at the end of the process
         if self._worker is not None:
             self._worker.shutdown(wait=wait, cancel_futures=True)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -14,7 +13,7 @@ import numpy as np
 from triptych.retrieval.columns import Mask
 from triptych.retrieval.engines.base import BLOCK, Engine, Floats, Plan, Rows, prepare_products
 from triptych.retrieval.engines.flat import FlatEngine
-from triptych.retrieval.engines.lists import LIST_FACTOR, ListsEngine, centroids, new_index
+from triptych.retrieval.engines.lists import ListsEngine, centroids, lists_for, new_index
 from triptych.retrieval.engines.trial import make_trial
 from triptych.retrieval.engines.tune import tune
 from triptych.retrieval.locks import ReadWriteLock
@@ -23,6 +22,7 @@ SMALL = 4_000  # so few rows are copied and searched exactly
 _LARGEST_SHARE = 0.6  # a filter that lets more through gains nothing from an index of its own
 _USES = 3  # searches with a filter before that index is made
 _TRIAL_QUERIES = 384
+_HIGHEST = 0.995  # recall that an index of a filter is tuned to at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,7 @@ def own_engine(engine: Engine, plan: Plan, rows: Rows, lock: ReadWriteLock) -> E
     source = EngineSource(engine, rows, lock)
     if len(rows) <= SMALL or not isinstance(engine, ListsEngine):
         return NumberedFlat.of(source, plan, rows)
-    count = max(1, min(round(LIST_FACTOR * math.sqrt(len(rows))), engine.lists))
+    count = min(lists_for(engine.kind, len(rows)), engine.lists)
     cells = centroids(engine.ivf.quantizer.reconstruct_n(0, engine.lists), plan, count)  # of centroids: larger cells
     index = new_index(plan, engine.kind, cells, source.sample(SMALL, seed=0), store=engine.store, numbered=True)
     own = ListsEngine(plan, engine.kind, index, probes=min(16, count), factor=engine.factor)
@@ -122,7 +122,7 @@ def own_engine(engine: Engine, plan: Plan, rows: Rows, lock: ReadWriteLock) -> E
     trial = make_trial(source, plan, count=_TRIAL_QUERIES)
     own.guard = lock.reading
     numbered = np.where(trial.truth < 0, trial.truth, rows[trial.truth])
-    tune(own, replace(trial, truth=numbered), plan.recall)
+    tune(own, replace(trial, truth=numbered), max(plan.recall, min(engine.stored_recall, _HIGHEST)))
     own.guard = nullcontext
     return own
 

@@ -38,6 +38,7 @@ FOLDER = "snapshots"
 MANIFEST = "snapshot.json"
 FORMAT = 2
 _INCOMING = ".incoming-"
+_BLOCK = 20_000  # ids read at a time
 
 log = logging.getLogger(__name__)
 
@@ -196,10 +197,8 @@ def _write_table(folder: Path, table: Table) -> list[str]:
 
 
 def _read_table(folder: Path, names: list[str]) -> Table:
-    keys, lengths = np.load(folder / "keys.npy"), np.load(folder / "lengths.npy")
-    raw = np.load(folder / "ids.npy").tobytes()
-    ends = (np.cumsum(lengths) + np.arange(len(lengths))).tolist()
-    ids = [raw[end - length : end].decode("utf-8") for end, length in zip(ends, lengths.tolist(), strict=True)]
+    keys = np.load(folder / "keys.npy")
+    ids = _read_ids(folder)
     columns = {}
     for number, name in enumerate(names):
         values = json.loads((folder / f"values-{number}.json").read_text(encoding="utf-8"))
@@ -207,3 +206,20 @@ def _read_table(folder: Path, names: list[str]) -> Table:
     table = Table.of(keys, ids, Columns(len(keys), columns))
     table.bury(np.load(folder / "deaths.npy"))
     return table
+
+
+def _read_ids(folder: Path) -> np.ndarray[Any, np.dtypes.StringDType]:
+    """The ids, some at a time: a million Python strings at once would leave holes in memory that stay."""
+    lengths, raw = np.load(folder / "lengths.npy"), np.load(folder / "ids.npy")
+    ids = np.empty(len(lengths), dtype=np.dtypes.StringDType())
+    end = 0
+    for start in range(0, len(lengths), _BLOCK):
+        some = lengths[start : start + _BLOCK]
+        first, end = end, end + int(some.sum()) + len(some)
+        names = raw[first:end].tobytes()
+        stops = np.cumsum(some) + np.arange(len(some))
+        ids[start : start + len(some)] = [
+            names[stop - length : stop].decode("utf-8")
+            for stop, length in zip(stops.tolist(), some.tolist(), strict=True)
+        ]
+    return ids

@@ -27,11 +27,11 @@ class Table:
         self.deaths = Growing(np.int64)  # positions, in the order in which they were deleted
 
     @classmethod
-    def of(cls, keys: NDArray[np.int64], ids: Sequence[str], columns: Columns) -> Self:
+    def of(cls, keys: NDArray[np.int64], ids: Sequence[str] | np.ndarray[Any, Any], columns: Columns) -> Self:
         """A table with everything alive."""
         table = cls()
         table.keys = Growing(np.int64, keys)
-        table._ids = Growing(np.dtypes.StringDType(), np.array(ids, dtype=np.dtypes.StringDType()))
+        table._ids = Growing(np.dtypes.StringDType(), np.asarray(ids, dtype=np.dtypes.StringDType()))
         table.columns = columns
         return table
 

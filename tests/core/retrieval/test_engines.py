@@ -44,6 +44,12 @@ def test_the_recall_asked_for_holds_on_queries_that_nobody_tuned_on(engines, kin
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_one_neighbour_is_found_as_surely_as_ten(engines, kind: Kind) -> None:
+    engine = engines[kind][0]
+    assert np.mean(engine.search(QUERIES, 1)[1] == engine.search(QUERIES, 10)[1][:, :1]) >= 0.98
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_scores_are_those_of_the_vectors(engines, kind: Kind) -> None:
     scores, rows = engines[kind][0].search(QUERIES, 10)
     exact = np.take_along_axis(QUERIES @ STORED.T, rows, axis=1)

@@ -13,7 +13,7 @@ from triptych.retrieval.engines.base import ArraySource, Engine, Floats, Kind, P
 from triptych.retrieval.engines.flat import FlatEngine
 from triptych.retrieval.engines.graph import GraphEngine
 from triptych.retrieval.engines.lists import RESCORED, ListsEngine, suits
-from triptych.retrieval.engines.trial import Trial, make_trial
+from triptych.retrieval.engines.trial import Trial, make_trial, measured_recall
 from triptych.retrieval.engines.tune import tune
 
 _IN_LISTS: tuple[Kind, ...] = ("ivf-pq", "ivf-rabitq", "ivf-sq8")  # the fastest first: the first that finds enough
@@ -21,6 +21,7 @@ _COMPARE_BELOW = 200_000  # from there on nobody needs to measure whether exact 
 _GRAPH_BELOW = 50_000  # a graph takes ten times the time to build, and cannot forget; with more rows it is for who asks
 _COARSE_FROM = 256  # codebooks are not learnt from fewer vectors
 _TIMED = 64
+_STORED = 384
 _GROWTH = 4  # the structure is fitted anew when there are this many times the rows it was fitted to
 
 
@@ -54,8 +55,14 @@ def build_engine(source: Source, plan: Plan, queries: Floats | None = None) -> t
 
 
 def _built(source: Source, plan: Plan, kind: Kind, trial: Trial) -> tuple[Engine, float]:
-    engine: Engine = GraphEngine.build(source, plan) if kind == "hnsw" else ListsEngine.build(source, plan, kind)
-    return engine, tune(engine, trial, plan.recall)
+    if kind == "hnsw":
+        graph = GraphEngine.build(source, plan)
+        return graph, tune(graph, trial, plan.recall)
+    lists = ListsEngine.build(source, plan, kind)
+    recall = tune(lists, trial, plan.recall)
+    if not trial.own:  # filters' indexes are tuned on stored vectors, to what these are found with
+        lists.stored_recall, _ = measured_recall(lists, make_trial(source, plan, count=_STORED))
+    return lists, recall
 
 
 def outgrown(engine: Engine, plan: Plan) -> bool:
@@ -74,6 +81,7 @@ def restore_engine(index: Any, plan: Plan, kind: Kind, parameters: dict[str, Any
     else:
         engine = ListsEngine(plan, kind, index, probes=parameters["probes"], factor=parameters["factor"])
         engine.make_single(parameters["breadth"])
+        engine.stored_recall = parameters.get("stored_recall", 0.0)
     engine.trained_on = parameters.get("trained_on", engine.rows)
     return engine
 

@@ -16,10 +16,12 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import faiss
+import numpy as np
 
 from triptych.retrieval.engines.base import BLOCK, Engine, Floats, Kind, Plan, Rows, Source, prepare_products
 
-LIST_FACTOR = 1.0  # lists: factor times the root of the number of vectors; measured, .5 to 2 differ little
+_LIST_FACTOR = 1.0  # lists: factor times the root of the number of vectors; measured, .5 to 2 differ little
+_PQ_LIST_FACTOR = 2.0  # where a list costs next to nothing but its codes
 _TRAIN_PER_LIST = 50  # k-means gains next to nothing from more vectors for each list
 _TRAIN_LEAST = 100_000  # the ranges of the eight bits come from as many vectors
 _TRAIN_ROUNDS = 8
@@ -31,8 +33,15 @@ _COARSE_FROM_DIM = 64  # with fewer dimensions one bit for each says too little
 RESCORED = ("ivf-pq", "ivf-rabitq")  # kinds whose lists hold coarse codes, with a store of finer ones beside
 _PQ_DIMS, _PQ_BITS = 4, 4  # a codebook of sixteen for every four dimensions
 _KEPT = 16
+_LEAST_K = 10  # what the number of candidates was tuned for: with fewer hits asked for, as many are scored again
 
 log = logging.getLogger(__name__)
+
+
+def lists_for(kind: Kind, rows: int) -> int:
+    """How many lists suit so many rows."""
+    factor = _PQ_LIST_FACTOR if kind == "ivf-pq" else _LIST_FACTOR
+    return max(1, min(round(factor * math.sqrt(rows)), rows))
 
 
 def possible(kind: Kind, dim: int) -> bool:
@@ -60,6 +69,7 @@ class ListsEngine(Engine):
         self._single: Any = None
         self._single_parts: tuple[Any, ...] = ()
         self._known: dict[tuple[int, int, int], Any] = {}
+        self.stored_recall = 0.0  # of vectors that are stored, where the tuning was on others
         self.kept: Any = None  # whoever owns what the index points into
         self.guard: Callable[[], AbstractContextManager[None]] = nullcontext  # around each search
 
@@ -81,12 +91,15 @@ class ListsEngine(Engine):
     @property
     def parameters(self) -> dict[str, Any]:
         """Lists looked into, candidates for each hit, breadth of the search among centroids."""
-        return {"probes": self.probes, "factor": self.factor, "breadth": self.breadth, "trained_on": self.trained_on}
+        return {"probes": self.probes, "factor": self.factor, "breadth": self.breadth} | {
+            "trained_on": self.trained_on,
+            "stored_recall": self.stored_recall,
+        }
 
     @classmethod
     def build(cls, source: Source, plan: Plan, kind: Kind, *, lists: int | None = None) -> ListsEngine:
         """Train on a sample and add everything; `probes` and `factor` are still to be tuned."""
-        count = max(1, min(lists or round(LIST_FACTOR * math.sqrt(source.rows)), source.rows))
+        count = min(lists or lists_for(kind, source.rows), max(1, source.rows))
         training = source.sample(max(count * _TRAIN_PER_LIST, _TRAIN_LEAST), seed=0)
         index = new_index(plan, kind, centroids(training, plan, count), training)
         engine = cls(plan, kind, index, probes=min(16, count), factor=8 if kind in RESCORED else 1)
@@ -105,6 +118,9 @@ class ListsEngine(Engine):
 
     def search(self, queries: Floats, k: int, selector: Any = None, *, share: float = 1.0) -> tuple[Floats, Rows]:
         """The nearest rows of the lists that lie nearest."""
+        if self.kind in RESCORED and k < _LEAST_K:
+            scores, rows = self.search(queries, _LEAST_K, selector, share=share)
+            return np.ascontiguousarray(scores[:, :k]), np.ascontiguousarray(rows[:, :k])
         probes = self.probes if share >= 1 else min(self.lists, math.ceil(self.probes / math.sqrt(max(share, 1e-6))))
         if self._single is not None and len(queries) <= _SINGLE_UP_TO:
             return self._search(self._single, queries, k, selector, probes, max(self.breadth, probes))
@@ -161,16 +177,20 @@ class ListsEngine(Engine):
         graph = faiss.IndexHNSWFlat(self.plan.dim, _GRAPH_LINKS, self.plan.metric)
         graph.hnsw.efConstruction = 200
         graph.add(self.ivf.quantizer.reconstruct_n(0, self.lists))
-        view = faiss.clone_index(self.ivf)
+        view = self._view(graph)
         view.replace_invlists(self.ivf.invlists, False)
-        flat = view.quantizer
-        view.own_fields = False
-        view.quantizer = graph
-        for quantizer in (flat, graph):  # the assignment takes them from Python, and FAISS frees neither
-            quantizer.this.own(True)
         view.ntotal = self.store.ntotal  # FAISS wants them equal, and an index of some rows only has fewer
         self._single = faiss.IndexRefine(view, self.store)
         self._single_parts = (view, graph)
+
+    def _view(self, graph: Any) -> Any:
+        """Another index with the same codebooks and a graph over the centroids; its lists are still to be put in."""
+        view = faiss.clone_index(self.ivf)  # with its lists, which go at once
+        flat = view.quantizer
+        view.own_fields = False
+        view.quantizer = graph
+        flat.this.own(True)  # nobody else frees it now
+        return view
 
 
 def centroids(training: Floats, plan: Plan, lists: int) -> Floats:
