@@ -396,6 +396,6 @@ def _connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
             connection = sqlite3.connect(f"{uri}&immutable=1", uri=True, isolation_level=None, check_same_thread=False)
             connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
         if not read_only:
-            for pragma in ("synchronous = FULL", "secure_delete = ON", "cache_size = -65536"):
+            for pragma in ("synchronous = FULL", "secure_delete = ON", "cache_size = -8192"):
                 connection.execute(f"PRAGMA {pragma}")
     return connection

@@ -9,10 +9,11 @@ the eight bits in the lists, and "ivf-flat" the vectors themselves.
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import math
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any
 
 import faiss
@@ -182,6 +183,7 @@ class ListsEngine(Engine):
         view.ntotal = self.store.ntotal  # FAISS wants them equal, and an index of some rows only has fewer
         self._single = faiss.IndexRefine(view, self.store)
         self._single_parts = (view, graph)
+        give_back_memory()
 
     def _view(self, graph: Any) -> Any:
         """Another index with the same codebooks and a graph over the centroids; its lists are still to be put in."""
@@ -191,6 +193,12 @@ class ListsEngine(Engine):
         view.quantizer = graph
         flat.this.own(True)  # nobody else frees it now
         return view
+
+
+def give_back_memory() -> None:
+    """Hand what was freed back to the system, where the C library can: it keeps holes between smaller pieces."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def centroids(training: Floats, plan: Plan, lists: int) -> Floats:
