@@ -104,7 +104,7 @@ def test_a_text_without_words_is_padding() -> None:
     assert vocabulary.look_up("") == vocabulary.look_up(" ... ") == [PADDING]
     vectors = small_encoder().encode(["", "..."])
     assert torch.isfinite(vectors).all()
-    assert torch.equal(vectors[0], vectors[1])
+    assert torch.allclose(vectors[0], vectors[1], atol=1e-6)  # sums of a batch round differently on some processors
 
 
 def test_what_is_no_text_is_refused() -> None:
