@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -21,6 +22,9 @@ from triptych.errors import ConfigError, DataError
 from triptych.models.multimodal import Features
 from triptych.runtime.graphs import open_graph
 from triptych.types import Waveform
+
+# measured with and without it: where the processor lacks it, ONNX Runtime's int8 says a little less of the same
+VNNI = "vnni" in (Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else "")
 
 
 def opened(encoder):
@@ -175,8 +179,8 @@ def test_a_quantized_network_is_small_and_says_the_same(network, tmp_path):
     assert [f.name for f in tmp_path.iterdir()] == ["graph.onnx"]
     assert path.stat().st_size < 0.4 * network[0].stat().st_size
     found, wanted = (np.concatenate(results(p, network[1][2:])) for p in (path, network[0]))
-    assert similarity([found], [wanted]) > 0.96  # without VNNI sums of products saturate, and it is a little less
-    assert (found.argmax(axis=1) == wanted.argmax(axis=1)).mean() >= 0.75
+    assert similarity([found], [wanted]) > (0.98 if VNNI else 0.96)
+    assert (found.argmax(axis=1) == wanted.argmax(axis=1)).mean() >= (0.9 if VNNI else 0.75)
 
 
 def test_a_layer_that_eight_bits_would_spoil_stays_in_float(network, tmp_path):
@@ -204,7 +208,7 @@ def test_large_products_are_quantized_anew_in_every_call(tmp_path):
     assert "Conv" in nodes
     quantize_graph(path, [{"pixels": batch["pixels"].numpy()}])
     assert path.stat().st_size < size
-    assert similarity([run(path, batch)], [before]) > 0.96  # as above
+    assert similarity([run(path, batch)], [before]) > (0.98 if VNNI else 0.96)
 
 
 def test_choosing_a_precision_says_what_was_kept(network, tmp_path):
