@@ -9,11 +9,10 @@ the eight bits in the lists, and "ivf-flat" the vectors themselves.
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import math
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import faiss
@@ -183,22 +182,21 @@ class ListsEngine(Engine):
         view.ntotal = self.store.ntotal  # FAISS wants them equal, and an index of some rows only has fewer
         self._single = faiss.IndexRefine(view, self.store)
         self._single_parts = (view, graph)
-        give_back_memory()
 
     def _view(self, graph: Any) -> Any:
-        """Another index with the same codebooks and a graph over the centroids; its lists are still to be put in."""
-        view = faiss.clone_index(self.ivf)  # with its lists, which go at once
-        flat = view.quantizer
-        view.own_fields = False
-        view.quantizer = graph
-        flat.this.own(True)  # nobody else frees it now
+        """Another index with the same codebooks and a graph over the centroids; its lists are still to be put in.
+
+        Made by hand: FAISS' own copy would copy the lists, and its quantizer cannot be exchanged without a leak.
+        """
+        if self.kind == "ivf-pq":
+            pq = self.ivf.pq
+            view = faiss.IndexIVFPQFastScan(graph, self.plan.dim, self.lists, pq.M, pq.nbits, self.plan.metric)
+            view.pq = pq
+        else:
+            view = faiss.IndexIVFRaBitQFastScan(graph, self.plan.dim, self.lists, self.plan.metric)
+            view.rabitq, view.qb, view.centered = self.ivf.rabitq, self.ivf.qb, self.ivf.centered
+        view.by_residual, view.is_trained = self.ivf.by_residual, True
         return view
-
-
-def give_back_memory() -> None:
-    """Hand what was freed back to the system, where the C library can: it keeps holes between smaller pieces."""
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 def centroids(training: Floats, plan: Plan, lists: int) -> Floats:
