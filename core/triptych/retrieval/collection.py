@@ -9,7 +9,6 @@ One process writes, any number read the same directory beside it.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import shutil
@@ -20,11 +19,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from triptych.errors import DataError, MissingError, TriptychError
 from triptych.files import Lock, sync, tree_bytes
@@ -32,11 +30,12 @@ from triptych.retrieval import log as truth
 from triptych.retrieval import snapshots, upkeep
 from triptych.retrieval.base import Item, Metadata, VectorField, Vectors, Where
 from triptych.retrieval.checks import check_batch, check_encoder, check_k, check_texts, check_utf8, pick_field
-from triptych.retrieval.engines.base import Kind, Plan
+from triptych.retrieval.engines.base import Plan
 from triptych.retrieval.filters import parse
 from triptych.retrieval.log import Log, Mark
 from triptych.retrieval.replay import build_state, catch_up
 from triptych.retrieval.results import Results
+from triptych.retrieval.settings import CollectionSettings, read_settings
 from triptych.retrieval.state import State, check_kind, plan_of
 from triptych.retrieval.words import search_words
 
@@ -44,17 +43,9 @@ _LOOKS = 5  # of a reader that sees a problem while another process writes
 _REFRESH_S = 1.0  # a reader looks for news at most this often
 _TAKEN = "is written to by {owner}; one process writes, others open it for reading only"
 
+__all__ = ["Collection", "CollectionSettings"]
+
 log = logging.getLogger(__name__)
-
-
-class CollectionSettings(BaseModel):
-    """How a collection searches; kept with it."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    kind: Kind = "auto"  # auto: measured
-    recall: float = Field(default=0.95, gt=0, le=1)  # of the ten nearest, held by tuning
-    flat_below: int = Field(default=20_000, ge=0)  # exact below this many vectors
-    words: Literal["unicode", "porter", "trigram"] = "unicode"  # how text is cut; trigram for Chinese and Japanese
 
 
 class Collection:
@@ -122,7 +113,7 @@ class Collection:
         try:
             keep = Log(path, read_only=read_only)
             with truth.translated(keep.path):
-                opened = cls(path, keep, lock, _settings(keep))
+                opened = cls(path, keep, lock, read_settings(keep))
         except BaseException:
             if keep is not None:
                 keep.close()
@@ -472,18 +463,6 @@ def snapshot_of(connection: Any) -> snapshots.Pointer | None:
     """The snapshot that the log points to."""
     text = truth.read_meta(connection, "snapshot")
     return snapshots.Pointer.model_validate_json(text) if text else None
-
-
-def _settings(keep: Log) -> CollectionSettings:
-    with keep.frozen() as connection:
-        number = truth.read_meta(connection, "format")
-        text = truth.read_meta(connection, "settings")
-    if number != str(truth.FORMAT):
-        raise DataError(f"has format {number or 'unknown'}, this triptych reads {truth.FORMAT}", file=keep.path)
-    try:
-        return CollectionSettings.model_validate(json.loads(text))
-    except (ValueError, ValidationError) as error:
-        raise DataError(f"has settings that cannot be read: {error}", file=keep.path) from error
 
 
 @contextmanager
