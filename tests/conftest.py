@@ -10,6 +10,8 @@ import pytest
 
 # threads that wait for each other in a loop make small trainings many times slower where a core is busy
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+if "PYTEST_XDIST_WORKER" in os.environ:  # tests beside each other have a core each
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")

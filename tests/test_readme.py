@@ -69,7 +69,7 @@ def test_the_program_has_at_most_ten_lines():
 
 def test_the_first_two_blocks_are_the_two_commands_of_a_fresh_machine():
     assert "triptych run " in BASH[0]
-    assert BASH[1].splitlines() == ["pip install -e '.[offline,dev]'", "python -m pytest"]
+    assert BASH[1].splitlines() == ["pip install -e '.[offline,dev]'", "python -m pytest -n 2"]
 
 
 def test_the_extras_in_the_readme_exist():
