@@ -17,7 +17,7 @@ import numpy as np
 from common import data_folder
 
 DIM = 384
-QUERIES = 1_000
+QUERIES = 2_000
 REAL_TEXTS = 48_000
 _NEAR = 12  # how many neighbours of a real vector count as near
 _BLOCK = 50_000
@@ -67,7 +67,7 @@ def real_vectors() -> Array:
 
 
 def million(count: int = 1_000_000) -> tuple[Array, Array]:
-    """Vectors float32 [count, 384] and held-out real queries [1000, 384], all of unit length.
+    """Vectors float32 [count, 384] and held-out real queries [2000, 384], all of unit length.
 
     Each vector is a real one moved by the difference of two other real texts that are near each other, so that
     density and covariance are those of real text; the queries are real texts that took no part.

@@ -9,7 +9,7 @@ import numpy as np
 
 from triptych.retrieval.base import VectorField
 from triptych.retrieval.columns import Mask
-from triptych.retrieval.engines.base import Floats
+from triptych.retrieval.engines.base import Floats, some_missing
 from triptych.retrieval.filters import Filter, key_of, parse
 from triptych.retrieval.growing import Growing
 from triptych.retrieval.search import Limits, RowSearch
@@ -52,7 +52,7 @@ class FieldSearch:
         if not rows.size:
             return rows
         found: Positions = self.positions.view[rows].astype(np.int64)
-        if rows[:, -1].min() < 0:
+        if some_missing(rows):
             found[rows < 0] = -1
         return found
 

@@ -20,6 +20,7 @@ from triptych.retrieval.checks import check_batch, check_utf8
 from triptych.retrieval.engines.base import ArraySource, Engine
 from triptych.retrieval.engines.choose import build_engine, restore_engine
 from triptych.retrieval.field import FieldSearch
+from triptych.retrieval.ids import Ids
 from triptych.retrieval.locks import ReadWriteLock
 from triptych.retrieval.results import Results
 from triptych.retrieval.search import RowSearch
@@ -134,7 +135,7 @@ class VectorIndex:
         loaded = cls(settings.dim, metric=settings.metric, flat_below=settings.flat_below)
         kind, parameters = storage.describe(index)
         engine = restore_engine(index, loaded._plan, kind, parameters)
-        loaded._install(Table.of(np.arange(len(ids)), ids, columns), engine, recall=_RECALL)
+        loaded._install(Table.of(np.arange(len(ids)), Ids(ids), columns), engine, recall=_RECALL)
         loaded._keys = {key: row for row, key in enumerate(ids)}
         loaded._next = len(ids)
         return loaded

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from triptych.retrieval.base import Hit
+from triptych.retrieval.engines.base import some_missing
 from triptych.retrieval.table import Table
 
 _NOTHING = -1  # the position where there were fewer than k
@@ -60,9 +61,11 @@ class Results(Sequence[list[Hit]]):
     @property
     def ids(self) -> list[list[str]]:
         """The ids of each query's hits; "" where there are fewer than k."""
-        found = self._table.ids_at(self.positions.ravel())
-        width = self.positions.shape[1]
-        return [found[start : start + width] for start in range(0, len(found), width or 1)]
+        if not some_missing(self.positions):
+            return _in_rows(self._table.ids_at(self.positions.ravel()), self.positions.shape[1])
+        return [
+            self._table.ids_at(row[row != _NOTHING]) + [""] * int((row == _NOTHING).sum()) for row in self.positions
+        ]
 
     def metadata(self, name: str) -> list[list[Any]]:
         """One metadata field of each query's hits; None where a hit lacks it or there are fewer than k."""
@@ -70,9 +73,16 @@ class Results(Sequence[list[Hit]]):
         if name not in columns.names:
             return [[None] * self.positions.shape[1] for _ in self.positions]
         column = columns.column(name)
-        codes = column.at(self.positions)
-        codes[self.positions == _NOTHING] = _NOTHING
+        codes = column.at(self.positions.ravel())
+        if some_missing(self.positions):
+            codes[self.positions.ravel() == _NOTHING] = _NOTHING
         values = column.values
-        if codes.size and codes.min() >= 0:
-            return [[values[code] for code in row] for row in codes.tolist()]
-        return [[None if code < 0 else values[code] for code in row] for row in codes.tolist()]
+        if codes.size and int(codes.min()) >= 0:
+            found = list(map(values.__getitem__, codes.tolist()))
+        else:
+            found = [None if code < 0 else values[code] for code in codes.tolist()]
+        return _in_rows(found, self.positions.shape[1])
+
+
+def _in_rows(found: list[Any], width: int) -> list[list[Any]]:
+    return [found[start : start + width] for start in range(0, len(found), width or 1)]

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from triptych.retrieval.columns import Mask
-from triptych.retrieval.engines.base import Engine, Floats, Plan, Rows, best_first
+from triptych.retrieval.engines.base import Engine, Floats, Plan, Rows, best_first, some_missing
 from triptych.retrieval.engines.choose import engine_of, outgrown
 from triptych.retrieval.engines.flat import FlatEngine
 from triptych.retrieval.gpu import GpuCopy, worthwhile
@@ -131,7 +131,7 @@ class RowSearch:
             return found
         scores, rows = self._nearest(queries, k, selection, everything=False)
         # the lists that were probed held too few rows: these queries look into all of them
-        if rows[:, -1].min() < 0:
+        if some_missing(rows):
             short = np.flatnonzero(rows[:, -1] < 0)
             scores[short], rows[short] = self._nearest(queries[short], k, selection, everything=True)
         return scores, rows

@@ -28,6 +28,7 @@ from triptych.retrieval.columns import Column, Columns
 from triptych.retrieval.engines.base import Engine, Kind, Plan
 from triptych.retrieval.engines.choose import read_index, restore_engine, write_index
 from triptych.retrieval.field import FieldSearch
+from triptych.retrieval.ids import Ids
 from triptych.retrieval.locks import ReadWriteLock
 from triptych.retrieval.log import Mark
 from triptych.retrieval.search import RowSearch
@@ -208,18 +209,20 @@ def _read_table(folder: Path, names: list[str]) -> Table:
     return table
 
 
-def _read_ids(folder: Path) -> np.ndarray[Any, np.dtypes.StringDType]:
+def _read_ids(folder: Path) -> Ids:
     """The ids, some at a time: a million Python strings at once would leave holes in memory that stay."""
     lengths, raw = np.load(folder / "lengths.npy"), np.load(folder / "ids.npy")
-    ids = np.empty(len(lengths), dtype=np.dtypes.StringDType())
+    ids = Ids()
     end = 0
     for start in range(0, len(lengths), _BLOCK):
         some = lengths[start : start + _BLOCK]
         first, end = end, end + int(some.sum()) + len(some)
         names = raw[first:end].tobytes()
         stops = np.cumsum(some) + np.arange(len(some))
-        ids[start : start + len(some)] = [
-            names[stop - length : stop].decode("utf-8")
-            for stop, length in zip(stops.tolist(), some.tolist(), strict=True)
-        ]
+        ids.extend(
+            [
+                names[stop - length : stop].decode("utf-8")
+                for stop, length in zip(stops.tolist(), some.tolist(), strict=True)
+            ]
+        )
     return ids

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from triptych.retrieval.columns import Columns, Mask
 from triptych.retrieval.growing import Growing
+from triptych.retrieval.ids import Ids
 
 Positions = NDArray[np.int64]
 
@@ -23,15 +24,15 @@ class Table:
     def __init__(self) -> None:
         self.keys = Growing(np.int64)
         self.columns = Columns()
-        self._ids = Growing(np.dtypes.StringDType())
+        self._ids = Ids()
         self.deaths = Growing(np.int64)  # positions, in the order in which they were deleted
 
     @classmethod
-    def of(cls, keys: NDArray[np.int64], ids: Sequence[str] | np.ndarray[Any, Any], columns: Columns) -> Self:
+    def of(cls, keys: NDArray[np.int64], ids: Ids, columns: Columns) -> Self:
         """A table with everything alive."""
         table = cls()
         table.keys = Growing(np.int64, keys)
-        table._ids = Growing(np.dtypes.StringDType(), np.asarray(ids, dtype=np.dtypes.StringDType()))
+        table._ids = ids
         table.columns = columns
         return table
 
@@ -46,7 +47,7 @@ class Table:
 
     def extend(self, keys: Sequence[int], ids: Sequence[str], metadata: Sequence[Mapping[str, Any]]) -> None:
         """Append items; `keys` go on rising."""
-        self._ids.extend(np.array(ids, dtype=np.dtypes.StringDType()))
+        self._ids.extend(ids)
         self.columns.extend(metadata)
         self.keys.extend(np.array(keys, dtype=np.int64))
 
@@ -66,13 +67,8 @@ class Table:
         self.deaths.extend(positions)
 
     def ids_at(self, positions: Positions) -> list[str]:
-        """The ids at int64 [positions]; -1 gives ""."""
-        if not len(self._ids):
-            return [""] * len(positions)
-        ids: list[str] = self._ids.view[positions].tolist()
-        if len(positions) and positions.min() < 0:
-            ids = [name if position >= 0 else "" for name, position in zip(ids, positions.tolist(), strict=True)]
-        return ids
+        """The ids at int64 [positions]."""
+        return self._ids.at(positions)
 
     def alive_mask(self) -> Mask:
         """Bool [positions]."""
@@ -82,4 +78,4 @@ class Table:
 
     def take(self, keep: Mask) -> Table:
         """A table of the items at the positions where `keep` holds."""
-        return Table.of(self.keys.view[keep], self._ids.view[keep].tolist(), self.columns.take(keep))
+        return Table.of(self.keys.view[keep], self._ids.take(keep), self.columns.take(keep))

@@ -60,7 +60,7 @@ class Upkeep:
         """Keep some of the queries asked, in memory, for tuning and the self-test."""
         kept = self._queries.setdefault(field, deque(maxlen=_REMEMBERED))
         some: Any = queries
-        kept.extend(np.array(query, dtype=np.float32) for query in some[:_EACH_CALL])
+        kept.extend(np.array(some[:_EACH_CALL], dtype=np.float32))
 
     def forget(self) -> None:
         """Drop what belongs to vectors that are no longer there."""
