@@ -136,7 +136,7 @@ def check_vectors(
         if _SMALLEST < square < _LARGEST:
             return checked / np.float32(math.sqrt(square)) if metric == "cosine" else np.array(checked, order="C")
     elif what == "query" and len(checked):
-        short = np.einsum("ij,ij->i", checked, checked)
+        short = np.vecdot(checked, checked)
         if short.min() > _SMALLEST and short.max() < _LARGEST:  # the common case; queries are not kept
             return checked / np.sqrt(short)[:, None] if metric == "cosine" else np.array(checked, order="C")
     wide = checked.astype(np.float64)
