@@ -162,6 +162,12 @@ def eager(model: MultimodalModel, work: Path) -> tuple[str, Answer]:
 
 
 def sentence_transformers(model: MultimodalModel, folder: Path) -> Answer:
+    """The labels, by number, of `sentence_logits`."""
+    served = sentence_logits(model, folder)
+    return lambda samples: served(samples).argmax(axis=1)
+
+
+def sentence_logits(model: MultimodalModel, folder: Path) -> Answer:
     """The fine-tuned encoder in the library it comes from, and the head as one matrix product."""
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.models import Normalize, Pooling, Transformer
@@ -179,7 +185,7 @@ def sentence_transformers(model: MultimodalModel, folder: Path) -> Answer:
 
     def answer(samples: list[Sample]) -> Any:
         vectors = served.encode([s.text for s in samples], batch_size=32, show_progress_bar=False)
-        return (vectors @ weight.T + bias).argmax(axis=1)
+        return vectors @ weight.T + bias
 
     return answer
 

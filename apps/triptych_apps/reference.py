@@ -7,13 +7,16 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import inspect
 import io
 import json
+import operator
 import re
 import sys
 import tokenize
+import types
 import typing
 from collections.abc import Iterator
 from pathlib import Path
@@ -155,14 +158,27 @@ def _section(title: str, prefix: str, model: type[BaseModel]) -> str:
 
 
 def _type_name(info: FieldInfo) -> str:
-    annotation: Any = info.annotation
+    annotation = _bare(info.annotation)
     if typing.get_origin(annotation) is typing.Literal:
         return " or ".join(f'"{value}"' for value in typing.get_args(annotation))
     text = annotation.__name__ if isinstance(annotation, type) and not typing.get_args(annotation) else str(annotation)
-    text = re.sub(r"\b(typing|collections\.abc|triptych\.\w+)\.", "", text)
+    text = re.sub(r"\b(?:[a-z_]\w*\.)+", "", text)
     text = text.replace(str(typing.Literal["text", "image", "audio"]).removeprefix("typing."), "modality")
     text = text.replace(" | None", " or none").replace(" | ", " or ")
     return text + "".join(f", {limit}" for limit in _limits(info))
+
+
+def _bare(annotation: Any) -> Any:
+    """The type without what checks it."""
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Annotated:
+        return _bare(arguments[0])
+    if not arguments or origin is typing.Literal:
+        return annotation
+    bare = tuple(map(_bare, arguments))
+    if origin in (typing.Union, types.UnionType):
+        return functools.reduce(operator.or_, bare)
+    return origin[bare]
 
 
 def _limits(info: FieldInfo) -> Iterator[str]:

@@ -84,6 +84,7 @@ class TrainingConfig(Section):
     warmup: Annotated[float, Field(ge=0, lt=1)] = 0.1  # share of all steps
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1  # keeps probabilities from extremes
     modality_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.3  # chance that a modality is hidden in training
+    average: Annotated[float, Field(ge=0, lt=1)] = 0.0  # of the weights over the steps, as 0.99; 0: the last ones
     frozen_layers: Annotated[int, Field(ge=0)] = 2  # lowest transformer layers that stay as they are (full, lora)
     patience: Annotated[int, Field(ge=1)] = 8  # epochs without gain on validation before it stops
     lora_rank: Annotated[int, Field(ge=1)] = 16  # width of the adapters (lora)

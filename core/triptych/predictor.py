@@ -206,6 +206,13 @@ class AnswerContext:
         """The training examples nearest to the request in the fused space, best first."""
         return self._nearest(EXAMPLES, self._outcome.prediction.embedding, k, where)
 
+    def predict(self, samples: Sequence[Sample]) -> list[Prediction]:
+        """What the model says of other samples, such as the sentences of the request; enriched as requests are.
+
+        Raises `DataError` for a sample with nothing that the model can encode.
+        """
+        return self._predictor.predict(samples)
+
     def _nearest(self, name: str, vector: Any, k: int, where: Mapping[str, Any] | None) -> list[Hit]:
         index = self._predictor.index(name, self._outcome.home)
         if index is None:

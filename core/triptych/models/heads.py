@@ -84,7 +84,7 @@ class ClassificationHead(LabelledHead):
         return torch.tensor([self.index(label) for label in targets], dtype=torch.int64)
 
     def loss(self, logits: Tensor, targets: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
-        """Cross-entropy of logits [batch, labels] with int64 [batch]."""
+        """Cross-entropy of logits [batch, labels] with int64 [batch], or with probabilities [batch, labels]."""
         return F.cross_entropy(logits, targets, label_smoothing=label_smoothing)
 
     def probabilities(self, logits: Tensor) -> Tensor:

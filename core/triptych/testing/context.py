@@ -19,7 +19,8 @@ DIM = 16
 class FakeContext(AnswerContext):
     """Answers `search` and `examples` with documents and examples in an order that is random, but always the same.
 
-    Filters (`where`) work as in a real index. `state` is an existing directory for what the vertical keeps.
+    Of every other sample it predicts what it is given as `said`. Filters (`where`) work as in a real index. `state` is
+    an existing directory for what the vertical keeps.
     """
 
     def __init__(
@@ -30,9 +31,11 @@ class FakeContext(AnswerContext):
         *,
         documents: Sequence[Document] = (),
         examples: Sequence[Sample] = (),
+        said: Prediction | None = None,
     ) -> None:
         self.settings = settings
         self.state = state
+        self._said = said
         self.sample = Sample("request", text=request.text, image=request.image, audio=request.audio)
         self._documents = _index([d.sample.id for d in documents], [dict(d.metadata) for d in documents])
         told = [{"target": s.target, "text": s.text if isinstance(s.text, str) else ""} for s in examples]
@@ -50,6 +53,12 @@ class FakeContext(AnswerContext):
     def examples(self, k: int = 5, *, where: Mapping[str, Any] | None = None) -> list[Hit]:
         """Up to `k` examples."""
         return _search(self._examples, k, where)
+
+    def predict(self, samples: Sequence[Sample]) -> list[Prediction]:
+        """The prediction given as `said`, for each sample."""
+        if samples and self._said is None:
+            raise ValueError("give FakeContext said=prediction(...): the vertical asks what the model says of a sample")
+        return [self._said for _ in samples if self._said is not None]
 
 
 def prediction(label: str, labels: Sequence[str], *, confidence: float = 0.9, in_scope: bool = True) -> Prediction:

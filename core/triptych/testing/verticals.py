@@ -77,7 +77,7 @@ def _check_answers(
         ("a request with nothing to be found", prediction(labels[0], labels), [], []),
     ]
     for what, predicted, known, seen in cases:
-        context = FakeContext(request, settings, state, documents=known, examples=seen)
+        context = FakeContext(request, settings, state, documents=known, examples=seen, said=predicted)
         response = vertical.answer(request, predicted, context)
         assert isinstance(response, vertical.response_type), f"the answer to {what} is not of response_type"
         assert response.answer.strip(), f"the answer to {what} is empty"

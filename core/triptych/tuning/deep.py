@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from torch import nn
+from torch import Tensor, nn
 
 from triptych.config import TrainingConfig
 from triptych.models.multimodal import MultimodalModel
@@ -43,15 +43,20 @@ def tune_encoders(
     notes: list[str],
     *,
     step: str,
+    targets: Tensor | None = None,
 ) -> LoopResult:
-    """Train all that requires a gradient on raw samples; the outputs of frozen layers are computed once."""
+    """Train all that requires a gradient on raw samples; the outputs of frozen layers are computed once.
+
+    `targets` stand in for those that the training samples carry: probabilities [samples, labels] of a classification,
+    for instance, where the labels are not certain.
+    """
     model.to(context.plan.device)
     cached = _cached_modality(model, [*train, *validation], settings.frozen_layers, notes)
     context.progress(Progress(step, 0, settings.epochs, "computing the frozen layers" if cached else ""))
     model.eval()
     source = _source(model, train, cached)
     held = _source(model, validation, cached) if validation else None
-    targets = model.head.encode([s.target for s in train])
+    targets = model.head.encode([s.target for s in train]) if targets is None else targets
     held_targets = model.head.encode([s.target for s in validation]) if validation else None
     return fit(model, source, targets, held, held_targets, settings, context, step=step)
 

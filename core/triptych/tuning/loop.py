@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from triptych.config import TrainingConfig
 from triptych.models.multimodal import Features, ModelBatch, MultimodalModel
+from triptych.tuning.average import WeightAverage
 from triptych.tuning.base import Progress, TuningContext
 from triptych.tuning.checkpoints import load_checkpoint, optimizer_tensors, restore_optimizer, save_checkpoint
 from triptych.tuning.sources import Source
@@ -85,8 +86,9 @@ def fit(
     """Train what requires a gradient; leave the best weights, on the CPU, in evaluation mode.
 
     `step` names this training among others of one workspace: its checkpoints lie in `workspace/step`. Early stopping
-    watches accuracy for a classification and the loss otherwise. A finished or interrupted run with the same data,
-    settings, seed and starting weights is taken up where it stands.
+    watches accuracy for a classification and the loss otherwise; with `settings.average` the averaged weights are
+    judged and kept. A finished or interrupted run with the same data, settings, seed and starting weights is taken up
+    where it stands.
     """
     accelerator = Accelerator(mixed_precision=context.plan.mixed_precision, cpu=context.plan.device.type == "cpu")
     model.to(accelerator.device)
@@ -95,11 +97,13 @@ def fit(
     objective = Objective(model, settings.label_smoothing)
     optimizer = torch.optim.AdamW(parameter_groups(model, settings))
     run = _Run(history=[], best=None, best_weights={}, since_best=0)
+    average = WeightAverage(model, settings.average)
     first = 0
     if (found := load_checkpoint(directory, identity)) is not None:
         tensors, state = found
         _set_weights(model, {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")})
         restore_optimizer(optimizer, tensors)
+        average.restore({k.removeprefix("average."): v for k, v in tensors.items() if k.startswith("average.")})
         run = _Run.restored(tensors, state)
         first = state["epoch"]
     prepared, optimizer = accelerator.prepare(objective, optimizer)
@@ -108,10 +112,13 @@ def fit(
         if run.since_best >= settings.patience:
             break
         row: dict[str, Any] = {"epoch": epoch + 1}
-        row |= _train_epoch(accelerator, prepared, optimizer, train, train_targets, settings, context, epoch, step)
-        if validation is not None and validation_targets is not None:
-            row |= evaluate(prepared, validation, validation_targets, accelerator.device, settings.batch_size)
-        run.add(row, model)
+        row |= _train_epoch(
+            accelerator, prepared, optimizer, average, train, train_targets, settings, context, epoch, step
+        )
+        with average.in_place(model):
+            if validation is not None and validation_targets is not None:
+                row |= evaluate(prepared, validation, validation_targets, accelerator.device, settings.batch_size)
+            run.add(row, model)
         for key in ("train_loss", "loss", "accuracy"):
             if writer is not None and key in row:
                 writer.add_scalar(f"{step}/{key}", row[key], epoch + 1)
@@ -119,6 +126,7 @@ def fit(
         if accelerator.is_main_process and (last or (epoch + 1) % settings.checkpoint_every == 0):
             tensors = {f"model.{k}": v for k, v in _weights(model).items()}
             tensors |= {f"best.{k}": v for k, v in run.best_weights.items()}
+            tensors |= {f"average.{k}": v for k, v in average.state().items()}
             tensors |= optimizer_tensors(optimizer)
             save_checkpoint(directory, tensors, {"identity": identity, "epoch": epoch + 1, **run.state()})
         shown = next(key for key in ("accuracy", "loss", "train_loss") if key in row)
@@ -236,6 +244,7 @@ def _train_epoch(
     accelerator: Accelerator,
     objective: nn.Module,
     optimizer: torch.optim.Optimizer,
+    average: WeightAverage,
     source: Source,
     targets: Tensor,
     settings: TrainingConfig,
@@ -262,6 +271,7 @@ def _train_epoch(
         accelerator.clip_grad_norm_(_trainable(objective), LARGEST_GRADIENT)
         optimizer.step()
         optimizer.zero_grad()
+        average.step(_inner(objective).model)
         total += loss.detach() * len(rows)
         if i % 50 == 49:
             context.progress(Progress(step, epoch, settings.epochs, f"batch {i + 1} of {len(plan)}"))
@@ -287,9 +297,13 @@ def _set_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
 
 
 def _head_kind(objective: nn.Module) -> str:
+    return _inner(objective).model.head.kind
+
+
+def _inner(objective: nn.Module) -> Objective:
     inner = getattr(objective, "module", objective)  # what accelerate wraps for several processes
     assert isinstance(inner, Objective)
-    return inner.model.head.kind
+    return inner
 
 
 def _identity(

@@ -8,6 +8,7 @@ import torch
 
 from triptych.config import TrainingConfig
 from triptych.models.multimodal import Features, MultimodalModel
+from triptych.tuning.average import WeightAverage
 from triptych.tuning.base import Progress, TuningContext
 from triptych.tuning.loop import batches, drop_modalities, fit, parameter_groups, schedule
 from triptych.tuning.sources import FeatureSource, LowerSource, SampleSource
@@ -115,12 +116,52 @@ def test_training_stops_when_validation_no_longer_gains(
     assert result.epochs < 40
 
 
+def test_with_an_average_it_is_the_average_that_is_judged_and_kept(
+    text_model: MultimodalModel, context: TuningContext, samples: Samples
+) -> None:
+    start = {k: v.clone() for k, v in text_model.state_dict().items()}
+    data, held = samples(90), samples(30, seed=5)
+    train(text_model, context, data, held)
+    last = {k: v.clone() for k, v in text_model.state_dict().items()}
+    text_model.load_state_dict(start)
+
+    result = train(text_model, context, data, held, average=0.95)
+
+    logits = text_model.fuse(text_model.features(held)).logits
+    accuracy = (logits.argmax(dim=1) == text_model.head.encode([s.target for s in held])).float().mean()
+    assert result.best == max(row["accuracy"] for row in result.history) == pytest.approx(float(accuracy))
+    assert any(not torch.equal(value, last[key]) for key, value in text_model.state_dict().items())
+
+
+def test_an_average_follows_the_weights_and_gives_them_back(text_model: MultimodalModel) -> None:
+    average = WeightAverage(text_model, 0.5)
+    weight = text_model.head.linear.weight
+    first = weight.detach().clone()
+    with torch.no_grad():
+        weight.add_(2.0)
+
+    average.step(text_model)  # the first step counts for nine tenths
+
+    with average.in_place(text_model):
+        torch.testing.assert_close(text_model.head.linear.weight.detach(), first + 1.8)
+    assert torch.equal(text_model.head.linear.weight, first + 2.0)
+    for _ in range(60):
+        average.step(text_model)
+    with average.in_place(text_model):
+        torch.testing.assert_close(text_model.head.linear.weight.detach(), first + 2.0)
+
+
+@pytest.mark.parametrize("average", [0.0, 0.9])
 def test_a_killed_run_goes_on_and_ends_where_an_undisturbed_one_does(
-    samples: Samples, context: TuningContext, text_model: MultimodalModel, tmp_path_factory: pytest.TempPathFactory
+    samples: Samples,
+    context: TuningContext,
+    text_model: MultimodalModel,
+    tmp_path_factory: pytest.TempPathFactory,
+    average: float,
 ) -> None:
     start = {k: v.clone() for k, v in text_model.state_dict().items()}
     data, held = samples(60), samples(15, seed=5)
-    train(text_model, context, data, held)
+    train(text_model, context, data, held, average=average)
     undisturbed = {k: v.clone() for k, v in text_model.state_dict().items()}
 
     def die(progress: Progress) -> None:
@@ -130,11 +171,11 @@ def test_a_killed_run_goes_on_and_ends_where_an_undisturbed_one_does(
     other = dataclasses.replace(context, workspace=tmp_path_factory.mktemp("other"), progress=die)
     text_model.load_state_dict(start)
     with pytest.raises(KeyboardInterrupt):
-        train(text_model, other, data, held)
+        train(text_model, other, data, held, average=average)
     text_model.load_state_dict(start)
     seen: list[int] = []
     again = dataclasses.replace(other, progress=lambda p: seen.append(p.done))
-    train(text_model, again, data, held)
+    train(text_model, again, data, held, average=average)
 
     assert seen == [4, 5, 6]
     for key, value in text_model.state_dict().items():

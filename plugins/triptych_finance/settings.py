@@ -1,0 +1,27 @@
+"""The `[vertical]` section of a finance config."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from triptych.config import Section
+from triptych_finance.alerts.settings import AlertSettings
+from triptych_finance.risk import RiskSettings
+from triptych_finance.sentences import MOST
+from triptych_finance.signal.settings import SignalSettings
+from triptych_finance.stream.settings import StreamSettings
+
+
+class Settings(Section):
+    """All that can be set under `[vertical]`."""
+
+    entities: str | None = None  # a file of companies; None: the fictitious ones of the sample
+    sentences: Annotated[int, Field(ge=1, le=10_000)] = MOST  # of one text that are read, from its beginning
+    shown: Annotated[int, Field(ge=1)] = 3  # sentences that an answer quotes
+    neighbours: Annotated[int, Field(ge=0)] = 3  # past items that an answer shows
+    signal: SignalSettings = SignalSettings()
+    alerts: AlertSettings = AlertSettings()
+    risk: RiskSettings = RiskSettings()
+    stream: StreamSettings = StreamSettings()

@@ -1,0 +1,1 @@
+"""What the monitor has seen, concluded and said: SQLite by default, PostgreSQL by a URL."""

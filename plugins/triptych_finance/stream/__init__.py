@@ -1,0 +1,1 @@
+"""What flows: items, and the sources that they come from."""
