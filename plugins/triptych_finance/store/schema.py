@@ -76,10 +76,10 @@ class AlertRow:
     id: str
     entity: str
     kind: str
-    state: str  # "resolved" is the end; retention keeps all others
+    state: str
     started: datetime
     fired: datetime | None = None
-    ended: datetime | None = None
+    ended: datetime | None = None  # None: it is open, and retention keeps it
     json: Mapping[str, Any] = field(default_factory=dict, hash=False)  # evidence, and what else there is to say
 
 

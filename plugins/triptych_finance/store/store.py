@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from sqlalchemy import Connection, delete, func, select
+from sqlalchemy import Connection, delete, select
 
 from triptych.errors import DataError, TriptychError
 from triptych_finance.store import migrations, tables
@@ -102,7 +102,7 @@ class Store:
             yield Transaction(connection, writes=False, posts=True)
 
     def prune(self, before: datetime) -> Pruned:
-        """Remove what arrived, was measured or was resolved before a time, and give its room back.
+        """Remove what arrived, was measured or came to its end before a time, and give its room back.
 
         Alerts that are open or have a notice yet to be sent stay, with all their notices. An item that is removed
         would be taken for new if its source gave it once more, so keep more than a source can repeat.
@@ -152,8 +152,7 @@ def _prune(connection: Connection, before: datetime) -> Pruned:
     items = connection.execute(delete(item).where(item.c.arrived < before)).rowcount
     readings = connection.execute(delete(tables.reading).where(tables.reading.c.end < before)).rowcount
     unsent = select(notice.c.alert).where(notice.c.sent.is_(None), notice.c.next_try.is_not(None))
-    ended = func.coalesce(alert.c.ended, alert.c.fired, alert.c.started, type_=tables.Moment)
-    old_alert = (alert.c.state == "resolved") & (ended < before) & alert.c.id.not_in(unsent)
+    old_alert = alert.c.ended.is_not(None) & (alert.c.ended < before) & alert.c.id.not_in(unsent)
     notices = connection.execute(delete(notice).where(notice.c.alert.in_(select(alert.c.id).where(old_alert)))).rowcount
     alerts = connection.execute(delete(alert).where(old_alert)).rowcount
     orphan = verdict.c.alert.not_in(select(alert.c.id))

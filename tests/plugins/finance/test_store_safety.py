@@ -328,6 +328,7 @@ def test_retention_removes_what_is_done_with(place: str) -> None:
             old = {"state": "resolved", "ended": START}
             tx.put_alerts([alert("done", **old), alert("open"), alert("unsent", **old)])
             tx.put_alerts([alert("new", state="resolved", ended=before), alert("given up", **old)])
+            tx.put_alerts([alert("calm", state="inactive", ended=START)])  # it was pending, and never fired
             for name in ("done", "open", "unsent", "new", "given up"):
                 tx.add_notices([notice(f"{name} 1", alert=name, sent=START, next_try=None)])
             tx.add_notices([notice("unsent 2", alert="unsent"), notice("given up 2", alert="given up", next_try=None)])
@@ -335,7 +336,7 @@ def test_retention_removes_what_is_done_with(place: str) -> None:
                 tx.add_verdict(VerdictRow(name, "ACME", True, "ann", "", START))
             tx.add_silence(SilenceRow("past", "*", START, START + HOUR))
             tx.add_silence(SilenceRow("ahead", "*", START, before))
-        assert store.prune(before) == Pruned(items=300, readings=12, alerts=2, notices=3)
+        assert store.prune(before) == Pruned(items=300, readings=12, alerts=3, notices=3)
         with store.transaction() as tx:
             assert [row.id for row in tx.items()] == [str(n) for n in range(300, 400)]
             assert len(tx.items(entity="ACME")) == 100
