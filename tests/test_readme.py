@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import pkgutil
 import re
 import shlex
 import subprocess
@@ -83,12 +84,17 @@ def test_the_extras_in_the_readme_exist():
 def test_the_commands_in_the_readme_exist(line):
     import click
 
+    from triptych.host import Host
     from triptych_apps.cli import COMMANDS
 
     words = shlex.split(line)[1:]
-    command = COMMANDS[words[0]].load()
-    if isinstance(command, click.Group):
-        command = command.get_command(click.Context(command), words[1])
+    known = COMMANDS | {spec.name: spec for spec in Host().commands()}
+    target = known[words[0]]
+    command = target.load() if hasattr(target, "load") else pkgutil.resolve_name(target.target)
+    for word in words[1:]:
+        if not isinstance(command, click.Group):
+            break
+        command = command.get_command(click.Context(command), word)
     options = {flag for parameter in command.params if isinstance(parameter, click.Option) for flag in parameter.opts}
     options |= {"--image", "--audio"} if words[0] == "ask" else set()  # the fields of the vertical's request
     assert {word for word in words if word.startswith("--")} <= options
