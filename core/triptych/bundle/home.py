@@ -7,7 +7,7 @@ from pathlib import Path
 
 import platformdirs
 
-from triptych.bundle.files import CURRENT
+from triptych.bundle.files import CURRENT, MANIFEST
 from triptych.errors import BundleError
 
 
@@ -31,13 +31,13 @@ def bundle_names() -> list[str]:
 def resolve_bundle(path_or_name: str | Path) -> Path:
     """The path of a bundle: the path given, where it exists, otherwise the bundle of the vertical with that name.
 
-    Raises `BundleError` that lists the names that exist and the command that builds one.
+    A folder that only happens to have the name of a vertical's bundle, and holds none, is passed over. Raises `BundleError` that lists the names that exist and the command that builds one.
     """
     path = Path(path_or_name).expanduser()
-    if path.exists():
-        return path
     name = str(path_or_name)
     known = bundle_names()
+    if path.exists() and (name not in known or (path / CURRENT).exists() or (path / MANIFEST).exists()):
+        return path
     if name in known:
         return bundles_home() / name
     listed = f"bundles by name: {', '.join(known)}" if known else f"no bundles in {bundles_home()} yet"

@@ -348,6 +348,16 @@ def test_a_path_wins_over_a_name(
     assert resolve_bundle("florist") == Path("florist")
 
 
+def test_a_folder_that_only_has_the_name_of_a_bundle_does_not_hide_it(
+    build: Build, output: Path, triptych_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build()
+    shutil.copytree(output, bundles_home() / "florist")
+    (tmp_path / "elsewhere" / "florist").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert resolve_bundle("florist") == bundles_home() / "florist"
+
+
 def test_an_unknown_name_lists_what_exists_and_the_command(build: Build, output: Path) -> None:
     with pytest.raises(BundleError, match=r"no bundles in .* yet.*`triptych run florist`"):
         resolve_bundle("florist")
