@@ -31,7 +31,9 @@ def bundle_names() -> list[str]:
 def resolve_bundle(path_or_name: str | Path) -> Path:
     """The path of a bundle: the path given, where it exists, otherwise the bundle of the vertical with that name.
 
-    A folder that only happens to have the name of a vertical's bundle, and holds none, is passed over. Raises `BundleError` that lists the names that exist and the command that builds one.
+    A folder that only happens to have the name of a vertical's bundle, and holds none, is passed over.
+
+    Raises `BundleError` that lists the names that exist and the command that builds one.
     """
     path = Path(path_or_name).expanduser()
     name = str(path_or_name)
