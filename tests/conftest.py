@@ -7,6 +7,11 @@ import signal
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# no test fails because the machine is slow
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 # threads that wait for each other in a loop make small trainings many times slower where a core is busy
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import os
-import pkgutil
 import re
 import shlex
 import subprocess
@@ -86,11 +85,11 @@ def test_the_commands_in_the_readme_exist(line):
 
     from triptych.host import Host
     from triptych_apps.cli import COMMANDS
+    from triptych_apps.lazy import Lazy
 
     words = shlex.split(line)[1:]
-    known = COMMANDS | {spec.name: spec for spec in Host().commands()}
-    target = known[words[0]]
-    command = target.load() if hasattr(target, "load") else pkgutil.resolve_name(target.target)
+    known = COMMANDS | {spec.name: Lazy(spec.target, spec.summary) for spec in Host().commands()}
+    command = known[words[0]].load()
     for word in words[1:]:
         if not isinstance(command, click.Group):
             break

@@ -8,7 +8,6 @@ from pydantic import Field
 
 from triptych.config import Section
 from triptych_finance.alerts.settings import AlertSettings
-from triptych_finance.risk import RiskSettings
 from triptych_finance.sentences import MOST
 from triptych_finance.signal.settings import SignalSettings
 from triptych_finance.stream.settings import StreamSettings
@@ -23,5 +22,4 @@ class Settings(Section):
     neighbours: Annotated[int, Field(ge=0)] = 3  # past items that an answer shows
     signal: SignalSettings = SignalSettings()
     alerts: AlertSettings = AlertSettings()
-    risk: RiskSettings = RiskSettings()
     stream: StreamSettings = StreamSettings()

@@ -120,7 +120,7 @@ def _read_delimited(path: Path, text: str, kind: str) -> Table:
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     header = _header(path, reader)
     rows = []
-    for number, cells in enumerate(_cells(path, reader), start=1):
+    for number, cells in enumerate(csv_cells(path, reader), start=1):
         if isinstance(cells, str):
             rows.append(Row(number, {}, cells))
         elif len(cells) != len(header):
@@ -148,8 +148,11 @@ def _header(path: Path, reader: Iterator[list[str]]) -> tuple[str, ...]:
     return header
 
 
-def _cells(path: Path, reader: Any) -> Iterator[list[str] | str]:
-    """The cells of each row, or what is wrong with it; blank lines are no rows."""
+def csv_cells(path: Path, reader: Any) -> Iterator[list[str] | str]:
+    """The cells of each row of a `csv.reader`, or what is wrong with it; blank lines are no rows.
+
+    Raises `DataError`, naming file and row, for a quote that is never closed.
+    """
     number = 0
     while True:
         start = reader.line_num + 1

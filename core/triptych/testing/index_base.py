@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar
@@ -17,7 +18,7 @@ CLOSE = 1e-4
 """How far a score may be from the one computed in float64."""
 
 
-class IndexMaker:
+class IndexMaker(ABC):
     """What a subclass gives, and the index of a test."""
 
     _CASES: ClassVar[dict[str, Sequence[str]]] = {
@@ -27,13 +28,13 @@ class IndexMaker:
     }
     _index: Index
 
+    @abstractmethod
     def make(self, fields: Sequence[VectorField]) -> Index:
         """A new, empty index with these fields; called once in a test."""
-        raise NotImplementedError
 
+    @abstractmethod
     def reopen(self, index: Index) -> Index:
         """The index that `make` gave, closed and opened again."""
-        raise NotImplementedError
 
     def pytest_generate_tests(self, metafunc: Any) -> None:
         """One test for each metric, filter and bad input where a test asks for it by name."""

@@ -9,7 +9,7 @@ from typing import Any, Self
 from sqlalchemy import Select, select
 
 from triptych_finance.store import tables
-from triptych_finance.store.schema import EntityRow, ItemRow, ReadingRow
+from triptych_finance.store.schema import EntityRow, ItemRow
 from triptych_finance.store.statements import between
 from triptych_finance.store.transaction import Transaction
 
@@ -52,17 +52,6 @@ class Outlines(Transaction):
             return self._times(since)
         question = _of_all(since, until, limit) if entity is None else _of_one(entity, since, until, limit)
         return _rows(self.connection.execute(question).all())
-
-    def readings(
-        self, entity: str | None = None, since: datetime | None = None, until: datetime | None = None
-    ) -> list[ReadingRow]:
-        """As a `Transaction`."""
-        table = tables.reading
-        question = between(select(table), table.c.start, since, until)
-        if entity is not None:
-            question = question.where(table.c.entity == entity)
-        found = self.connection.execute(question.order_by(table.c.start, table.c.end, table.c.entity))
-        return [ReadingRow(*row) for row in found.all()]
 
     def _times(self, since: datetime) -> list[ItemRow]:
         item = tables.item

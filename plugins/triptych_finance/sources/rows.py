@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from triptych.data.tables import Row, format_of
+from triptych.data.tables import Row, csv_cells, format_of
 from triptych.errors import DataError
 from triptych_finance.sources.parsing import read_json
 
@@ -108,7 +108,7 @@ def _delimited(path: Path, stream: Stream, kind: str) -> Iterator[Row]:
     delimiter = "\t" if kind == "tsv" else next((d for d in (",", ";", "\t") if d in first), ",")
     reader = csv.reader(itertools.chain([first], lines), delimiter=delimiter, strict=True)
     header = _header(path, reader)
-    for number, cells in enumerate(_cells(path, reader), start=1):
+    for number, cells in enumerate(csv_cells(path, reader), start=1):
         if isinstance(cells, str):
             yield Row(number, {}, cells)
         elif len(cells) != len(header):
@@ -130,27 +130,6 @@ def _header(path: Path, reader: Iterator[list[str]]) -> list[str]:
     if twice:
         raise DataError(f"the header names a column twice: {', '.join(map(repr, twice))}", file=path)
     return header
-
-
-def _cells(path: Path, reader: Any) -> Iterator[list[str] | str]:
-    """The cells of each row, or what is wrong with it; blank lines are no rows."""
-    number = 0
-    while True:
-        start = reader.line_num + 1
-        try:
-            cells = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            number += 1
-            if "unexpected end" in str(error):  # this one row has swallowed all that followed
-                reason = f"a quote that is opened in line {start:,} is never closed"
-                raise DataError(reason, file=path, row=number) from error
-            yield f"the row cannot be parsed: {error}"
-        else:
-            if cells:
-                number += 1
-                yield cells
 
 
 def _open_parquet(path: Path) -> Any:

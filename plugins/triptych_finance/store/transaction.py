@@ -142,7 +142,7 @@ class Transaction(Statements):
         if entity is not None:
             question = question.where(table.c.entity == entity)
         found = self.connection.execute(question.order_by(table.c.start, table.c.end, table.c.entity))
-        return [ReadingRow(**row._mapping) for row in found]
+        return [ReadingRow(*row) for row in found]  # the columns stand in the order of its fields
 
     def put_alerts(self, rows: Sequence[AlertRow]) -> None:
         """Keep alerts, each in place of the one with its id."""
