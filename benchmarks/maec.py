@@ -21,11 +21,11 @@ from scipy import stats
 from common import data_folder, metered, save
 from triptych.evaluation.bootstrap import Interval, bootstrap_statistic
 from triptych.host import Host
-from triptych_finance.acoustics import pool, read_calls
-from triptych_finance.charts import render, thumbnail
-from triptych_finance.prices import HORIZONS, Prices
-from triptych_finance.ridge import RidgePath, best, time_blocks
-from triptych_finance.risk import RiskModel, RiskSettings
+from triptych_finance.volatility.acoustics import pool, read_calls
+from triptych_finance.volatility.charts import render, thumbnail
+from triptych_finance.volatility.prices import HORIZONS, Prices
+from triptych_finance.volatility.ridge import RidgePath, best, time_blocks
+from triptych_finance.volatility.risk import RiskModel, RiskSettings
 
 Array = np.ndarray[Any, Any]
 

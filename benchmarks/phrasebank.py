@@ -76,8 +76,8 @@ NOTES = (
     "CPU-seconds are of the whole process from its start to the trained model: imports, reading, tokenizing, the gold "
     "headlines where they are used, and the choice of settings on the dev split.",
     "'Figures compared' writes the outcome of amounts that a sentence sets against each other into it "
-    "(triptych_finance.figures). Every variant and the baseline of the compression read the same sentences; the "
-    "comparing itself is outside of their times.",
+    "(triptych_finance.language.figures). Every variant and the baseline of the compression read the same sentences; "
+    "the comparing itself is outside of their times.",
 )
 
 
@@ -88,7 +88,7 @@ def prepare(text: str, method: Method) -> str:
     """The sentence as the model reads it."""
     if not method.figures:
         return text
-    from triptych_finance.figures import with_comparisons
+    from triptych_finance.language.figures import with_comparisons
 
     return with_comparisons(text)
 

@@ -24,12 +24,12 @@ from typing import Any
 import click
 
 from common import data_folder, metered, save
-from triptych_finance.backtest import Backtest, Rules, judge, replay
-from triptych_finance.entities import Company, Gazetteer
-from triptych_finance.happenings import figure
-from triptych_finance.opening import open_reader
-from triptych_finance.prices import Prices
+from triptych_finance.hindsight.backtest import Backtest, Rules, judge, replay
+from triptych_finance.language.entities import Company, Gazetteer
 from triptych_finance.store.store import Store
+from triptych_finance.surface.happenings import figure
+from triptych_finance.surface.opening import open_reader
+from triptych_finance.volatility.prices import Prices
 
 SEED = 0
 

@@ -24,7 +24,7 @@ def triptych_commands() -> list[CommandSpec]:
     return [
         CommandSpec(
             "finance",
-            "triptych_finance.commands:finance",
+            "triptych_finance.surface.commands:finance",
             "Watch a stream of news for alerts, replay and back-test it.",
         )
     ]

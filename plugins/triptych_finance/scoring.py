@@ -15,8 +15,8 @@ from triptych.runtime.cascade import CASCADE, CascadeSettings
 from triptych.runtime.open import open_session, variant_path
 from triptych.runtime.space import Space
 from triptych.types import Sample
-from triptych_finance.figures import with_comparisons
-from triptych_finance.sentences import cleaned
+from triptych_finance.language.figures import with_comparisons
+from triptych_finance.language.sentences import cleaned
 
 if TYPE_CHECKING:
     from triptych.predictor import Predictor

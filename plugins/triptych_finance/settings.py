@@ -8,7 +8,7 @@ from pydantic import Field
 
 from triptych.config import Section
 from triptych_finance.alerts.settings import AlertSettings
-from triptych_finance.sentences import MOST
+from triptych_finance.language.sentences import MOST
 from triptych_finance.signal.settings import SignalSettings
 from triptych_finance.stream.settings import StreamSettings
 

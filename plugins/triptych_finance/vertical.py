@@ -11,8 +11,8 @@ import numpy as np
 
 from triptych.types import Prediction, Sample, Task
 from triptych.vertical import Evidence, Vertical
-from triptych_finance.entities import Gazetteer
-from triptych_finance.reading import Reading, SentenceScore, read_document
+from triptych_finance.language.entities import Gazetteer
+from triptych_finance.language.reading import Reading, SentenceScore, read_document
 from triptych_finance.responses import EntityMood, Label, Mood, News, SentenceMood
 from triptych_finance.sample import sample_table
 from triptych_finance.scoring import LABELS, Scores, readable, score_of

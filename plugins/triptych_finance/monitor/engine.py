@@ -22,10 +22,10 @@ from triptych.errors import ConfigError
 from triptych_finance.alerts.evidence import PastPrices, evidence
 from triptych_finance.alerts.notices import record
 from triptych_finance.alerts.verdicts import SETTLED, STATE, settle
-from triptych_finance.entities import Gazetteer
+from triptych_finance.language.entities import Gazetteer
+from triptych_finance.language.reading import Reading, read_documents
 from triptych_finance.monitor.memory import COUNTED, DRIFTS, Memory, MonitorSettings
 from triptych_finance.monitor.outlines import Outlines
-from triptych_finance.reading import Reading, read_documents
 from triptych_finance.scoring import DIGITS, LABELS, Scorer
 from triptych_finance.signal.board import Observation, SignalReading
 from triptych_finance.signal.clock import EPOCH, moment

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from triptych_finance.alerts.desk import Desk
 from triptych_finance.alerts.notices import STATE as DESK
 from triptych_finance.alerts.settings import AlertSettings
-from triptych_finance.entities import Gazetteer
+from triptych_finance.language.entities import Gazetteer
 from triptych_finance.signal.board import Board
 from triptych_finance.signal.clock import micros, moment
 from triptych_finance.signal.drift import DriftWatch

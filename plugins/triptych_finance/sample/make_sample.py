@@ -23,8 +23,8 @@ import numpy as np
 import soundfile
 from PIL import Image
 
-from triptych_finance.charts import render
-from triptych_finance.prices import COLUMNS, Prices
+from triptych_finance.volatility.charts import render
+from triptych_finance.volatility.prices import COLUMNS, Prices
 
 HERE = Path(__file__).resolve().parent
 SEED = 0

@@ -16,7 +16,7 @@ from triptych.config import load_config
 from triptych.host import Host
 from triptych.pipeline import run
 from triptych.predictor import Predictor, load
-from triptych_finance.entities import Company, Gazetteer
+from triptych_finance.language.entities import Company, Gazetteer
 from triptych_finance.scoring import Scores
 
 GOOD = "raises wins soars beats record gains up upgraded hiring strong profit rises jumps rose gained"

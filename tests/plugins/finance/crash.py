@@ -23,7 +23,7 @@ from sqlalchemy import create_engine, make_url, select
 from triptych.config import Section
 from triptych_finance.alerts.delivery import Deliverer, LogChannel
 from triptych_finance.alerts.settings import AlertSettings
-from triptych_finance.entities import Gazetteer
+from triptych_finance.language.entities import Gazetteer
 from triptych_finance.monitor.engine import Monitor
 from triptych_finance.monitor.loop import run
 from triptych_finance.sample import sample_gazetteer, sample_prices, sample_stream
@@ -88,7 +88,7 @@ def _vector_of(word: str) -> Any:
 
 def replay(place: str, log: Path, began: Callable[[], None] = lambda: None) -> None:
     """Replay the sample into a store, from where the last one stopped."""
-    from triptych_finance.prices import Prices
+    from triptych_finance.volatility.prices import Prices
 
     gazetteer, prices = Gazetteer.read(sample_gazetteer()), Prices.read(sample_prices())
     with Store.open(place, writer=True) as store:

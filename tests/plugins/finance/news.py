@@ -9,9 +9,9 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from triptych_finance.entities import Company, Gazetteer
-from triptych_finance.prices import COLUMNS
+from triptych_finance.language.entities import Company, Gazetteer
 from triptych_finance.settings import Settings
+from triptych_finance.volatility.prices import COLUMNS
 
 START = datetime(2024, 1, 1, tzinfo=UTC)  # a Monday
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from triptych.errors import DataError
-from triptych_finance.acoustics import FEATURES, POOLED, measure, measure_call, pool, read_calls
+from triptych_finance.volatility.acoustics import FEATURES, POOLED, measure, measure_call, pool, read_calls
 
 RATE = 16000
 

@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from tests.plugins.finance.conftest import WordScorer
 from tests.plugins.finance.news import COMPANIES, DAY, HOUR, START, lively, price_file, rows, written
 from triptych.errors import DataError
-from triptych_finance import baselines
-from triptych_finance.backtest import Backtest, Rules, backtest, quiet, replay, spans_of
-from triptych_finance.hindsight import Bootstrap, Hindsight, Span, interval
-from triptych_finance.judging import Figure, is_better
-from triptych_finance.prices import Prices
+from triptych_finance.hindsight import baselines
+from triptych_finance.hindsight.backtest import Backtest, Rules, backtest, quiet, replay, spans_of
+from triptych_finance.hindsight.judging import Figure, is_better
+from triptych_finance.hindsight.outcomes import Bootstrap, Hindsight, Span, interval
 from triptych_finance.signal.board import Observation
 from triptych_finance.store.store import Store
+from triptych_finance.volatility.prices import Prices
 
 DAYS = 150
 BURSTS = {"TVNA": (40, 80, 120), "SKQ": (60, 101), "QLMR": (50, 90)}

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from triptych_finance.charts import FALL, PAPER, RISE, VOLUME, render, thumbnail
-from triptych_finance.prices import History
+from triptych_finance.volatility.charts import FALL, PAPER, RISE, VOLUME, render, thumbnail
+from triptych_finance.volatility.prices import History
 
 
 def history(closes: list[float], opens: list[float] | None = None, volumes: list[float] | None = None) -> History:

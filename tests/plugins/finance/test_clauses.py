@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from triptych_finance.clauses import clauses
-from triptych_finance.entities import Gazetteer
+from triptych_finance.language.clauses import clauses
+from triptych_finance.language.entities import Gazetteer
 
 LETTERS = {"TVNA": "T", "SKQ": "S", "QLMR": "Q", "ON": "O", "BRW.B": "B", "ZLMS": "Z"}
 

@@ -19,11 +19,11 @@ from tests.plugins.finance.conftest import WordScorer
 from tests.plugins.finance.news import COMPANIES, LIVELY, lively, price_file, rows, written
 from triptych.errors import ConfigError
 from triptych_apps import errors
-from triptych_finance import opening
-from triptych_finance.commands import finance
-from triptych_finance.opening import Reader, settings_with
 from triptych_finance.settings import Settings
-from triptych_finance.wording import length_of, plain, time_of
+from triptych_finance.surface import opening
+from triptych_finance.surface.commands import finance
+from triptych_finance.surface.opening import Reader, settings_with
+from triptych_finance.surface.wording import length_of, plain, time_of
 
 DAYS = 80
 BURSTS = {"TVNA": (40, 60), "SKQ": (50,)}
@@ -295,9 +295,9 @@ import sys
 from tests.plugins.finance.conftest import WordScorer
 from tests.plugins.finance.news import COMPANIES, lively
 from triptych_apps import errors
-from triptych_finance import opening
-from triptych_finance.commands import finance
-from triptych_finance.opening import Reader, settings_with
+from triptych_finance.surface import opening
+from triptych_finance.surface.commands import finance
+from triptych_finance.surface.opening import Reader, settings_with
 
 opening.open_reader = lambda bundle, overrides=(): Reader(WordScorer(), COMPANIES, settings_with(lively(), overrides))
 sys.exit(errors.run(finance, "triptych finance", sys.argv[1:]))

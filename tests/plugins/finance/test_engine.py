@@ -22,7 +22,7 @@ from tests.plugins.finance.stores import place, server
 from triptych.errors import ConfigError, MissingError
 from triptych_finance.alerts.silence import silence
 from triptych_finance.alerts.verdicts import judge
-from triptych_finance.entities import Company, Gazetteer
+from triptych_finance.language.entities import Company, Gazetteer
 from triptych_finance.monitor.engine import Monitor, Processed
 from triptych_finance.monitor.memory import BOARD, COUNTERS, UNKNOWN
 from triptych_finance.scoring import Scores

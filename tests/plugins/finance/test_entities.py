@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from triptych.errors import DataError, TriptychError, UnknownNameError
-from triptych_finance.entities import Company, Gazetteer
+from triptych_finance.language.entities import Company, Gazetteer
 
 
 def named(companies: Gazetteer, text: str) -> list[str]:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from triptych_finance.figures import HIGHER, LOWER, UNCHANGED, comparisons, with_comparisons
+from triptych_finance.language.figures import HIGHER, LOWER, UNCHANGED, comparisons, with_comparisons
 
 
 def words(text: str) -> list[str]:

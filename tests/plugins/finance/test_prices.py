@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from triptych.errors import DataError, UnknownNameError
-from triptych_finance.prices import COLUMNS, HORIZONS, Prices
+from triptych_finance.volatility.prices import COLUMNS, HORIZONS, Prices
 
 HEADER = ",".join(COLUMNS)
 FIRST = datetime.date(2024, 1, 1)

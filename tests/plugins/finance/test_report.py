@@ -13,11 +13,11 @@ from PIL import Image
 
 from tests.plugins.finance.conftest import WordScorer
 from tests.plugins.finance.news import COMPANIES, lively, price_file, rows, written
-from triptych_finance.backtest import Backtest, Rules, backtest, replay
-from triptych_finance.happenings import Happenings, happenings, table_of
-from triptych_finance.prices import Prices
-from triptych_finance.report import PAGE, write_backtest, write_replay
+from triptych_finance.hindsight.backtest import Backtest, Rules, backtest, replay
+from triptych_finance.hindsight.report import PAGE, write_backtest, write_replay
 from triptych_finance.store.store import Store
+from triptych_finance.surface.happenings import Happenings, happenings, table_of
+from triptych_finance.volatility.prices import Prices
 
 BURSTS = {"TVNA": (40, 60), "SKQ": (50,)}
 _REMOTE = re.compile(r"(?:src|href)=\"(?!data:|#)|<script|@import|url\(")

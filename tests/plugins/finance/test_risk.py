@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from triptych.errors import BundleError, DataError, UnknownNameError
-from triptych_finance.ridge import ALPHAS, RidgePath, earned_weights, time_blocks
-from triptych_finance.risk import BLOCKS, META, TENSORS, RiskModel, RiskSettings
+from triptych_finance.volatility.ridge import ALPHAS, RidgePath, earned_weights, time_blocks
+from triptych_finance.volatility.risk import BLOCKS, META, TENSORS, RiskModel, RiskSettings
 
 Blocks = dict[str, np.ndarray]
 

@@ -18,9 +18,9 @@ import numpy as np
 import pytest
 
 from triptych.data.media import load_audio, load_image
-from triptych_finance.entities import Gazetteer
-from triptych_finance.prices import Prices
+from triptych_finance.language.entities import Gazetteer
 from triptych_finance.sample import SAMPLE, sample_gazetteer, sample_prices, sample_stream, sample_table
+from triptych_finance.volatility.prices import Prices
 
 LABELS = ("negative", "neutral", "positive")
 Row = dict[str, str]

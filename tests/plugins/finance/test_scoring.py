@@ -19,8 +19,8 @@ from triptych.runtime.cascade import Cascade, CascadeSettings
 from triptych.runtime.open import open_session
 from triptych.runtime.space import Space
 from triptych.types import Sample
-from triptych_finance.entities import Gazetteer
-from triptych_finance.reading import BORROWED, OPPOSED, Reading, read_document, read_documents
+from triptych_finance.language.entities import Gazetteer
+from triptych_finance.language.reading import BORROWED, OPPOSED, Reading, read_document, read_documents
 from triptych_finance.scoring import BundleScorer, score_of
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from triptych_finance.sentences import LONGEST, MOST, cleaned, sentences
+from triptych_finance.language.sentences import LONGEST, MOST, cleaned, sentences
 
 
 def split(text: str, **options: int) -> list[str]:

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from triptych_finance import ridge
-from triptych_finance.ridge import ALPHAS, Array, Linear, Rows
+from triptych_finance.volatility import ridge
+from triptych_finance.volatility.ridge import ALPHAS, Array, Linear, Rows
 
 Subset = tuple[str, ...]
 

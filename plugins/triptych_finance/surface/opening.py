@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from triptych.bundle import triptych_home
 from triptych.config import check_section, parse_value
 from triptych.errors import BundleError, ConfigError
-from triptych_finance.entities import Gazetteer
+from triptych_finance.language.entities import Gazetteer
 from triptych_finance.settings import Settings
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from triptych_finance.judging import Judged
-from triptych_finance.prices import History
+from triptych_finance.hindsight.judging import Judged
+from triptych_finance.volatility.prices import History
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -22,9 +22,9 @@ from safetensors.numpy import load_file, save_file
 from triptych.config import Section
 from triptych.errors import BundleError, DataError, UnknownNameError
 from triptych.files import write_synced
-from triptych_finance.prices import HORIZONS
-from triptych_finance.ridge import Array, Linear, Scaling
-from triptych_finance.stacking import LEAST_ROWS, PAST, Base, Stage, Subset, fit_stage, present
+from triptych_finance.volatility.prices import HORIZONS
+from triptych_finance.volatility.ridge import Array, Linear, Scaling
+from triptych_finance.volatility.stacking import LEAST_ROWS, PAST, Base, Stage, Subset, fit_stage, present
 
 BLOCKS = (PAST, "text", "audio", "chart")
 TENSORS, META = "risk.safetensors", "risk.json"

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
-from triptych_finance.prices import History
+from triptych_finance.volatility.prices import History
 
 Picture = npt.NDArray[np.uint8]
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from triptych_finance.baselines import Rival
-from triptych_finance.hindsight import Alarms, Array, Hindsight, interval
+from triptych_finance.hindsight.baselines import Rival
+from triptych_finance.hindsight.outcomes import Alarms, Array, Hindsight, interval
 
 SENTIMENT, VOLUME, RETURNS, CHANCE = "sentiment", "news volume", "past returns", "chance"
 

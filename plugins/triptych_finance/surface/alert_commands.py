@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from triptych_finance.options import analyst_name, analyst_option, json_option, note_option, store_option
+from triptych_finance.surface.options import analyst_name, analyst_option, json_option, note_option, store_option
 
 if TYPE_CHECKING:
     from triptych_finance.store.schema import AlertRow, SilenceRow, VerdictRow
@@ -34,8 +34,8 @@ def list_(
 ) -> None:
     """List alerts, the latest last."""
     from triptych_finance.alerts.notices import document
-    from triptych_finance.opening import open_store
-    from triptych_finance.wording import minute, print_json, print_rows, say
+    from triptych_finance.surface.opening import open_store
+    from triptych_finance.surface.wording import minute, print_json, print_rows, say
 
     wanted = sorted({*states, *(_OPEN if only_open else ())}) or None
     with open_store(store, writer=False) as opened, opened.reading() as tx:
@@ -68,8 +68,8 @@ def list_(
 def show(alert: str, store: str | None, as_json: bool) -> None:
     """Show an alert with its evidence and its notices; ID may be an unmistakable beginning."""
     from triptych_finance.alerts.notices import document, render
-    from triptych_finance.opening import open_store
-    from triptych_finance.wording import minute, print_json
+    from triptych_finance.surface.opening import open_store
+    from triptych_finance.surface.wording import minute, print_json
 
     with open_store(store, writer=False) as opened, opened.reading() as tx:
         found = _find(tx, alert)
@@ -143,8 +143,8 @@ def silence(
     from datetime import UTC, datetime
 
     from triptych_finance.alerts.silence import new_silence
-    from triptych_finance.opening import open_store
-    from triptych_finance.wording import length_of, minute, print_json, time_of
+    from triptych_finance.surface.opening import open_store
+    from triptych_finance.surface.wording import length_of, minute, print_json, time_of
 
     if (length is None) == (until is None):
         raise click.UsageError("Give the silence an end: either --for LENGTH or --until TIME.")
@@ -168,8 +168,8 @@ def silences(everything: bool, store: str | None, as_json: bool) -> None:
     """List silences."""
     from datetime import UTC, datetime
 
-    from triptych_finance.opening import open_store
-    from triptych_finance.wording import minute, print_json, print_rows, say
+    from triptych_finance.surface.opening import open_store
+    from triptych_finance.surface.wording import minute, print_json, print_rows, say
 
     with open_store(store, writer=False) as opened, opened.reading() as tx:
         found = tx.silences(None if everything else datetime.now(UTC))
@@ -191,7 +191,7 @@ def expire(silence: str, store: str | None) -> None:
     from datetime import UTC, datetime
 
     from triptych.errors import UnknownNameError
-    from triptych_finance.opening import open_store
+    from triptych_finance.surface.opening import open_store
 
     with open_store(store, writer=False) as opened, opened.posting() as tx:
         known = [row.id for row in tx.silences()]
@@ -205,8 +205,8 @@ def _judge(alert: str, *, confirmed: bool, analyst: str | None, note: str, store
     from datetime import UTC, datetime
 
     from triptych_finance.alerts.verdicts import judge
-    from triptych_finance.opening import open_store
-    from triptych_finance.wording import print_json
+    from triptych_finance.surface.opening import open_store
+    from triptych_finance.surface.wording import print_json
 
     with open_store(store, writer=False) as opened, opened.posting() as tx:
         judged = judge(

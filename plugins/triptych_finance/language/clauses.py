@@ -11,8 +11,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from triptych_finance.entities import Mention
-from triptych_finance.predicates import says_something
+from triptych_finance.language.entities import Mention
+from triptych_finance.language.predicates import says_something
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,11 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from triptych.errors import DataError, UnknownNameError
-from triptych_finance import baselines
 from triptych_finance.alerts.settings import Channels, LogSettings
-from triptych_finance.baselines import Rival
-from triptych_finance.hindsight import DRAWS, Alarms, Bootstrap, Hindsight, Outcome, Span
-from triptych_finance.judging import (
+from triptych_finance.hindsight import baselines
+from triptych_finance.hindsight.baselines import Rival
+from triptych_finance.hindsight.judging import (
     RETURNS,
     SENTIMENT,
     VOLUME,
@@ -32,16 +31,17 @@ from triptych_finance.judging import (
     judged,
     of_chance,
 )
+from triptych_finance.hindsight.outcomes import DRAWS, Alarms, Bootstrap, Hindsight, Outcome, Span
 from triptych_finance.monitor.engine import Monitor
 from triptych_finance.monitor.loop import Progress, run
-from triptych_finance.prices import Prices
 from triptych_finance.signal.board import SECTOR, Observation, SignalReading
 from triptych_finance.sources.rows import read_rows
 from triptych_finance.sources.tables import Replay
 from triptych_finance.store.store import Store
+from triptych_finance.volatility.prices import Prices
 
 if TYPE_CHECKING:
-    from triptych_finance.entities import Gazetteer
+    from triptych_finance.language.entities import Gazetteer
     from triptych_finance.scoring import Scorer
     from triptych_finance.settings import Settings
 

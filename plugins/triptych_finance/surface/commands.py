@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from triptych_finance.alert_commands import alerts
-from triptych_finance.options import (
+from triptych_finance.surface.alert_commands import alerts
+from triptych_finance.surface.options import (
     bundle_option,
     json_option,
     prices_option,
@@ -19,7 +19,7 @@ from triptych_finance.options import (
 
 if TYPE_CHECKING:
     from triptych_finance.monitor.loop import Progress
-    from triptych_finance.prices import Prices
+    from triptych_finance.volatility.prices import Prices
 
 _STOPPED = "stopped; what came so far is in the store, and the same command goes on behind it"
 
@@ -63,12 +63,12 @@ def monitor(
     it. One monitor writes a store at a time. Secrets of channels come from the environment variables that the settings
     name.
     """
-    from triptych_finance import opening
     from triptych_finance.alerts.delivery import Deliverer, open_channels
-    from triptych_finance.happenings import print_progress
     from triptych_finance.monitor.engine import Monitor
     from triptych_finance.monitor.loop import run, stop_on_signals
-    from triptych_finance.wording import print_json, say
+    from triptych_finance.surface import opening
+    from triptych_finance.surface.happenings import print_progress
+    from triptych_finance.surface.wording import print_json, say
 
     with opening.open_store(store, writer=True) as opened, opening.open_sources(sources, opened) as streams:
         known_prices = _prices(prices)
@@ -119,11 +119,11 @@ def replay(
     """
     import tempfile
 
-    from triptych_finance import opening
-    from triptych_finance.backtest import replay as run_replay
-    from triptych_finance.happenings import happenings, print_happenings, print_progress
+    from triptych_finance.hindsight.backtest import replay as run_replay
     from triptych_finance.store.store import Store
-    from triptych_finance.wording import plain, print_json
+    from triptych_finance.surface import opening
+    from triptych_finance.surface.happenings import happenings, print_happenings, print_progress
+    from triptych_finance.surface.wording import plain, print_json
 
     known_prices = _prices(prices)
     reader = opening.open_reader(bundle, overrides)
@@ -136,7 +136,7 @@ def replay(
             found = happenings(opened)
     written = []
     if report is not None:
-        from triptych_finance.report import write_replay
+        from triptych_finance.hindsight.report import write_replay
 
         written = write_replay(report, found, known_prices, title=f"Replay of {file.name}")
     if as_json:
@@ -178,11 +178,11 @@ def backtest(
     Precision, recall and lead time of alerts on days of unusual volatility, next to alarms by the volume of news alone,
     by past returns alone and by chance, all with the same budget of false alarms.
     """
-    from triptych_finance import opening
-    from triptych_finance.backtest import Rules
-    from triptych_finance.backtest import backtest as run_backtest
-    from triptych_finance.happenings import backtest_json, print_backtest
-    from triptych_finance.wording import print_json
+    from triptych_finance.hindsight.backtest import Rules
+    from triptych_finance.hindsight.backtest import backtest as run_backtest
+    from triptych_finance.surface import opening
+    from triptych_finance.surface.happenings import backtest_json, print_backtest
+    from triptych_finance.surface.wording import print_json
 
     known_prices = _prices(prices)
     assert known_prices is not None
@@ -193,7 +193,7 @@ def backtest(
     )
     written = []
     if report is not None:
-        from triptych_finance.report import write_backtest
+        from triptych_finance.hindsight.report import write_backtest
 
         written = write_backtest(report, found, known_prices, title=f"Back-test of {items.name}")
     if as_json:
@@ -208,9 +208,9 @@ def backtest(
 @json_option
 def status(store: str | None, as_json: bool) -> None:
     """Show what the store holds: items by source, open alerts, notices that wait, drift of the inputs."""
-    from triptych_finance.happenings import print_state, state_of
-    from triptych_finance.opening import open_store
-    from triptych_finance.wording import print_json
+    from triptych_finance.surface.happenings import print_state, state_of
+    from triptych_finance.surface.opening import open_store
+    from triptych_finance.surface.wording import print_json
 
     with open_store(store, writer=False) as opened:
         found = state_of(opened)
@@ -231,8 +231,8 @@ def prune(before: str, store: str | None, yes: bool, as_json: bool) -> None:
     Alerts that are open, or have a notice that is still to be sent, stay. An item that is removed would count as new if
     a source gave it once more.
     """
-    from triptych_finance.opening import open_store
-    from triptych_finance.wording import minute, print_json, time_of
+    from triptych_finance.surface.opening import open_store
+    from triptych_finance.surface.wording import minute, print_json, time_of
 
     moment = time_of(before, "--before")
     with open_store(store, writer=False) as opened:
@@ -254,8 +254,8 @@ def _prices(path: Path | None) -> Prices | None:
     """The prices in a file; what was passed over in it is told."""
     if path is None:
         return None
-    from triptych_finance.prices import Prices
-    from triptych_finance.wording import say
+    from triptych_finance.surface.wording import say
+    from triptych_finance.volatility.prices import Prices
 
     prices = Prices.read(path.expanduser())
     for problem in prices.problems[:5]:
@@ -269,7 +269,7 @@ def _teller() -> Any:
     """What tells of a run's progress, now and then, on standard error."""
     import time
 
-    from triptych_finance.wording import say
+    from triptych_finance.surface.wording import say
 
     last = time.monotonic()
 

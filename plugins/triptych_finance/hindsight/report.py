@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 from triptych.compression.tables import Table
 from triptych.report.document import Block, Document, Items, Picture, Section
 from triptych.report.page import to_html
-from triptych_finance.happenings import Happenings, figure, table_of
-from triptych_finance.pictures import Mark, draw_entity, draw_ways
+from triptych_finance.hindsight.pictures import Mark, draw_entity, draw_ways
+from triptych_finance.surface.happenings import Happenings, figure, table_of
 
 if TYPE_CHECKING:
-    from triptych_finance.backtest import Backtest
-    from triptych_finance.prices import Prices
+    from triptych_finance.hindsight.backtest import Backtest
+    from triptych_finance.volatility.prices import Prices
 
 PAGE = "report.html"
 _ENTITIES = 12  # that are drawn: those with most alerts

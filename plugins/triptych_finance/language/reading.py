@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from triptych_finance.clauses import Clause, clauses
-from triptych_finance.entities import Gazetteer
+from triptych_finance.language.clauses import Clause, clauses
+from triptych_finance.language.entities import Gazetteer
+from triptych_finance.language.sentences import MOST, Sentence, sentences
 from triptych_finance.scoring import DIGITS, LABELS, Floats, Scorer, Scores, score_of, unit
-from triptych_finance.sentences import MOST, Sentence, sentences
 
 OPPOSED = -0.5
 """Share of a clause's score that goes to a company which it only sets against another."""

@@ -17,10 +17,10 @@ import numpy as np
 from triptych_finance.alerts.desk import Desk
 from triptych_finance.alerts.lifecycle import FIRING, INACTIVE, PENDING
 from triptych_finance.alerts.settings import AlertSettings
-from triptych_finance.hindsight import Alarms, Array, Hindsight, position
-from triptych_finance.prices import Prices
+from triptych_finance.hindsight.outcomes import Alarms, Array, Hindsight, position
 from triptych_finance.signal.board import SECTOR, Board, Observation, SignalReading, openings
 from triptych_finance.signal.settings import SignalSettings
+from triptych_finance.volatility.prices import Prices
 
 SHIFTS = 1_000  # draws of alarms at random
 _END_OF_DAY = dt.time(23, 59, tzinfo=dt.UTC)

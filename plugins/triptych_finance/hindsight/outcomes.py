@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from triptych_finance.prices import MAX_GAP_DAYS, History, Prices
 from triptych_finance.signal.settings import WEEK_HOURS
+from triptych_finance.volatility.prices import MAX_GAP_DAYS, History, Prices
 
 Array = npt.NDArray[np.float64]
 Alarms = Mapping[str, Sequence[dt.datetime]]  # by entity, the moments at which they fired

@@ -1,0 +1,1 @@
+"""Text: sentences, clauses, companies, figures, and the reading of documents."""

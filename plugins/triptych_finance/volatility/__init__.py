@@ -1,0 +1,1 @@
+"""Prices, charts and calls, and what they say of the volatility to come."""
