@@ -71,6 +71,7 @@ class Problem:
     baseline: Callable[[MultimodalModel, Path], tuple[str, Answer]]
     drop: float  # points that may be lost
     notes: tuple[str, ...] = ()
+    unlabelled: Sequence[Sample] = ()  # what students are taught beside the training split
 
 
 def tell(progress: Progress) -> None:
@@ -243,6 +244,7 @@ def trained_model(problem: Problem, work: Path) -> Trained:
         size_mb=sum(f.stat().st_size for f in folder.rglob("*") if f.is_file()) / 1e6,
         training_cpu_seconds=0.0,
         directory=folder,
+        unlabelled=problem.unlabelled,
     )
 
 

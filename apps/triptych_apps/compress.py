@@ -34,6 +34,13 @@ _LIMIT = click.FloatRange(min=0, min_open=True)
 @click.option(
     "--chain", "chains", multiple=True, metavar="CHAIN", help="Try this chain only, as layers:3+int8; may be repeated."
 )
+@click.option(
+    "--unlabelled",
+    multiple=True,
+    metavar="FILE",
+    help="More data of the same columns, no target needed: smaller models learn the trained one's answers on it. "
+    "May be repeated.",
+)
 @click.option("--no-cascade", is_flag=True, help="Do not put a cheap variant in front of a good one.")
 @click.option("--prices", metavar="FILE", help="A TOML file with the prices of an hour.")
 @click.option("--target", metavar="DEVICE", help="Where the trained model is measured: auto, cpu, cuda, cuda:N or mps.")
@@ -47,6 +54,7 @@ def compress(
     max_cost: float | None,
     seconds: float | None,
     chains: tuple[str, ...],
+    unlabelled: tuple[str, ...],
     no_cascade: bool,
     prices: str | None,
     target: str | None,
@@ -67,6 +75,7 @@ def compress(
         max_cost=max_cost,
         seconds=seconds,
         chains=list(chains),
+        unlabelled=list(unlabelled),
         cascade=not no_cascade,
     )
     click.get_current_context().obj.when_stopped = "stopped; give the same command again to continue"

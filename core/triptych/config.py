@@ -84,6 +84,7 @@ class TrainingConfig(Section):
     warmup: Annotated[float, Field(ge=0, lt=1)] = 0.1  # share of all steps
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1  # keeps probabilities from extremes
     modality_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.3  # chance that a modality is hidden in training
+    token_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0  # chance that a token is hidden in training (full, lora)
     average: Annotated[float, Field(ge=0, lt=1)] = 0.0  # of the weights over the steps, as 0.99; 0: the last ones
     frozen_layers: Annotated[int, Field(ge=0)] = 2  # lowest transformer layers that stay as they are (full, lora)
     patience: Annotated[int, Field(ge=1)] = 8  # epochs without gain on validation before it stops
@@ -110,6 +111,7 @@ class CompressionConfig(Section):
     max_cost: Annotated[float, Field(gt=0)] | None = None  # of a million requests, in the currency of the prices
     seconds: Annotated[float, Field(gt=0)] | None = 120.0  # of search; the best so far is taken after that
     chains: list[str] = Field(default_factory=list)  # as "layers:3+int8"; empty: what suits the model
+    unlabelled: list[str] = Field(default_factory=list)  # files or folders a smaller model also learns from
     memory: bool = True  # load every variant once more in a process of its own, to know what it takes
     cascade: bool = True  # try a cheap variant that hands on what it is not sure of
     assurance: Annotated[float, Field(gt=0.5, lt=1)] = 0.9  # with which a cascade keeps its promise

@@ -8,6 +8,7 @@ into the bundle.
 from __future__ import annotations
 
 import copy
+import hashlib
 import logging
 import shutil
 import time
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from triptych.compression.base import CompressionContext, Teacher
 from triptych.compression.budget import Budget
@@ -26,14 +28,17 @@ from triptych.compression.prices import Prices
 from triptych.compression.row import LOWER_IS_BETTER
 from triptych.compression.search import Candidate, Limits, Search
 from triptych.config import CompressionConfig
+from triptych.data.media import content_digest
 from triptych.evaluation.judge import HEADLINE, judge_outputs
 from triptych.evaluation.risk import ThresholdChoice, choose_threshold
 from triptych.finalist import Judged, Trained, judge_candidate, judge_parent, label_rows
 from triptych.indexing import write_documents, write_examples
+from triptych.models.multimodal import Features, MultimodalModel
 from triptych.pricing import Option, build_ledger
 from triptych.runtime.cascade import Cascade, CascadeSettings
 from triptych.runtime.open import TORCH, VARIANTS, variant_directory
 from triptych.tuning.base import Progress
+from triptych.tuning.cache import FeatureCache
 
 log = logging.getLogger(__name__)
 
@@ -123,9 +128,12 @@ def _search(
     model = trained.model
     if trained.session.plan.device.type != "cpu":  # the parent stays where it answers
         model = copy.deepcopy(model).cpu()
+    if trained.unlabelled:  # drafts that were made with other data are other drafts
+        digests = "".join(content_digest(sample) for sample in trained.unlabelled)
+        workspace = workspace / f"unlabelled-{hashlib.sha256(digests.encode()).hexdigest()[:16]}"
     context = CompressionContext(
-        teacher=Teacher(model, trained.features["train"], trained.features["validation"]),
-        train=trained.inside["train"],
+        teacher=Teacher(model, _taught(model, trained, workspace, progress), trained.features["validation"]),
+        train=[*trained.inside["train"], *trained.unlabelled],
         validation=trained.inside["validation"],
         train_targets=model.head.encode([s.target for s in trained.inside["train"]]),
         validation_targets=model.head.encode([s.target for s in trained.inside["validation"]]),
@@ -142,6 +150,24 @@ def _search(
     )
     search = Search(context, trained.host, workspace, trained.session.run, limits=limits, seconds=settings.seconds)
     return search.run(settings.chains or default_chains(model)), search.parent_cpu_ms
+
+
+def _taught(
+    model: MultimodalModel, trained: Trained, workspace: Path, progress: Callable[[Progress], None]
+) -> Features:
+    """What the teacher makes of the training samples and then of those without a label, which it reads once."""
+    known = trained.features["train"]
+    if not trained.unlabelled:
+        return known
+
+    def report(done: int, total: int) -> None:
+        progress(Progress("compress", done, total, "reading unlabelled samples"))
+
+    more = FeatureCache(workspace / "features", progress=report).features(model, trained.unlabelled)
+    return Features(
+        {m: torch.cat([v.cpu(), more.vectors[m]]) for m, v in known.vectors.items()},
+        torch.cat([known.mask.cpu(), more.mask]),
+    )
 
 
 def _finalists(candidates: Sequence[Candidate], parent: Judged, budget: Budget, metric: str) -> list[Candidate]:

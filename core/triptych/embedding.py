@@ -26,8 +26,7 @@ from triptych.errors import BundleError, ConfigError, DataError
 from triptych.host import Host, default_host
 from triptych.retrieval.base import Metric, VectorField
 from triptych.runtime.base import Encoded, SpaceSession
-from triptych.runtime.cascade import CASCADE, CascadeSettings
-from triptych.runtime.open import VARIANTS, open_session, variant_directory, variant_path
+from triptych.runtime.open import VARIANTS, open_space, variant_directory, variant_path, variant_with_one_space
 from triptych.types import MODALITIES, Modality, Sample
 
 Content: TypeAlias = Mapping[str, Any]
@@ -219,8 +218,9 @@ def _fit_of_the_base() -> Any:
 
 def _open_bundle(name: str, metric: Metric, device: str, host: Host) -> Embedder:
     bundle = open_bundle(resolve_bundle(name))
-    variant = _variant_with_one_space(bundle)
-    session = cast("SpaceSession", open_session(bundle.path, variant, host, device))
+    chosen = str(bundle.manifest.ledger.get("chosen", ""))
+    variant = variant_with_one_space(bundle.path, chosen)
+    session = open_space(bundle.path, chosen, host, device)
     path = Path(name).expanduser()
     source = BUNDLE + (str(path.resolve()) if path.exists() else name)
     fingerprint = _fingerprint(bundle, variant)
@@ -229,13 +229,6 @@ def _open_bundle(name: str, metric: Metric, device: str, host: Host) -> Embedder
         for field, dim in _sizes(session).items()
     ]
     return _OfBundle(session, fields)
-
-
-def _variant_with_one_space(bundle: Bundle) -> str:
-    """The variant in service; of a cascade, whose models have spaces of their own, the last and most careful one."""
-    chosen = str(bundle.manifest.ledger.get("chosen", ""))
-    directory = variant_path(bundle.path, chosen)
-    return CascadeSettings.read(directory).stages[-1] if (directory / CASCADE).is_file() else chosen
 
 
 def _fingerprint(bundle: Bundle, variant: str) -> str:

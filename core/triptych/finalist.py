@@ -41,6 +41,7 @@ class Trained:
 
     `inside` and `outside` have the splits; `features` the encoders' vectors of each split of `inside`;
     `outside_features` those of "validation" (with the training ones, which no classifier has seen) and "test".
+    `unlabelled` are samples that a compressed model may learn its teacher's answers on, beside the training split.
     """
 
     name: str  # of the model's row in the ledger
@@ -57,6 +58,7 @@ class Trained:
     size_mb: float
     training_cpu_seconds: float
     directory: Path | None = None  # where the model is saved; without one its memory is not measured
+    unlabelled: Sequence[Sample] = ()
 
     @property
     def model(self) -> MultimodalModel:

@@ -13,6 +13,7 @@ from triptych.types import Document, Sample
 
 EXAMPLES, DOCUMENTS = "index/examples", "index/documents"  # directories in a session's home; documents-SPACE
 FUSED = "fused"
+EXTENSION = "vertical"  # directory of a bundle with the files of the vertical's own
 
 
 def write_examples(

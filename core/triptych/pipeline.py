@@ -8,6 +8,7 @@ in service is replaced in one step at the very end, and not before.
 from __future__ import annotations
 
 import dataclasses
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ from triptych.data.sources import Dataset, load_dataset
 from triptych.host import Host, default_host
 from triptych.predictor import Predictor
 from triptych.report import write_report
-from triptych.steps import TARGET_KIND, Build
+from triptych.steps import TARGET_KIND, Build, training_table
 from triptych.tuning.base import Progress
 
 
@@ -72,6 +73,7 @@ def run(
         build.evaluate()
         build.write(writer.path)
         build.economise(writer.path, writer.workspace)
+        build.extend(writer.path, writer.workspace)
         finish(build, writer)
     return result_of(build, output, time.perf_counter() - started)
 
@@ -101,5 +103,7 @@ def evaluate(predictor: Predictor, path: str) -> tuple[dict[str, Any], Dataset]:
     kind = TARGET_KIND[predictor.session.kind]
     # the file is evaluated whole: what served to split the training data need not be in it
     columns = config.data.columns.model_copy(update={"group": None, "time": None, "split": None})
-    dataset = load_dataset(config.data.model_copy(update={"columns": columns}), path, kind=kind)
-    return predictor.evaluate(dataset.samples), dataset
+    with tempfile.TemporaryDirectory(prefix="triptych-") as directory:
+        table = training_table(predictor.vertical, predictor.settings, path, Path(directory))
+        dataset = load_dataset(config.data.model_copy(update={"columns": columns}), table, kind=kind)
+        return predictor.evaluate(dataset.samples), dataset

@@ -9,9 +9,9 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from pydantic import ValidationError
@@ -22,13 +22,15 @@ from triptych.errors import BundleError, DataError
 from triptych.evaluation.judge import judge_outputs
 from triptych.evaluation.scope import Seen
 from triptych.host import Host, default_host
-from triptych.indexing import DOCUMENTS, EXAMPLES, FUSED
+from triptych.indexing import DOCUMENTS, EXAMPLES, EXTENSION, FUSED
 from triptych.retrieval.index import Hit, VectorIndex
-from triptych.runtime.base import Outcome, Session
-from triptych.runtime.open import open_session
+from triptych.runtime.base import Array, Outcome, Session, SpaceSession, answers_of, embeddings_of
+from triptych.runtime.open import open_session, open_space, variant_with_one_space
 from triptych.runtime.space import Space
 from triptych.types import Modality, Prediction, Sample
 from triptych.vertical import Request, Response, Vertical
+
+T = TypeVar("T")
 
 
 def load(
@@ -49,23 +51,32 @@ def load(
             f"{vertical.version} is installed; build it again with: triptych run {vertical.name}"
         )
     session = open_session(bundle.path, str(bundle.manifest.ledger.get("chosen", "")), host, device)
-    return Predictor(
-        bundle, vertical, session, host, Path(state) if state else triptych_home() / "state" / vertical.name
-    )
+    state = Path(state) if state else triptych_home() / "state" / vertical.name
+    return Predictor(bundle, vertical, session, host, state, device)
 
 
 class Predictor:
     """Answers requests, one or many at a time, from any number of threads."""
 
-    def __init__(self, bundle: Bundle, vertical: Vertical[Any, Any], session: Session, host: Host, state: Path) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        vertical: Vertical[Any, Any],
+        session: Session,
+        host: Host,
+        state: Path,
+        device: str = "auto",
+    ) -> None:
         self.bundle = bundle
         self.vertical = vertical
         self.session = session
         self.host = host
         self.state = state
+        self._device = device
         self.settings = check_section(vertical.settings_type, bundle.manifest.config["vertical"], "vertical.")
         self._indexes: dict[Path, VectorIndex] = {}
-        self._lock = threading.Lock()
+        self._cached: dict[str, Any] = {}
+        self._lock = threading.RLock()
 
     def answer(self, request: Request | None = None, **fields: Any) -> Response:
         """Answer one request, given whole or as its fields: `answer(text="...", image="photo.jpg")`.
@@ -88,18 +99,20 @@ class Predictor:
         started = time.perf_counter()
         requests = [self.host.before_answer(self.vertical.name, request) for request in requests]
         samples = [self._sample(i, request) for i, request in enumerate(requests)]
-        outcomes = self.session.run([sample.only(self.session.modalities) for sample in samples])
+        full = [sample.only(self.session.modalities) for sample in samples if sample.modalities]
+        outcomes = iter(self.session.run(full) if full else ())
         responses = []
-        for request, sample, outcome in zip(requests, samples, outcomes, strict=True):
-            response = self.vertical.answer(request, outcome.prediction, AnswerContext(self, sample, outcome))
+        for request, sample in zip(requests, samples, strict=True):
+            outcome = next(outcomes) if sample.modalities else None
+            context = AnswerContext(self, sample, outcome)
+            if outcome is None:
+                response = self.vertical.answer_empty(request, context)
+                update: dict[str, Any] = {}
+            else:
+                response = self.vertical.answer(request, outcome.prediction, context)
+                update = {"attribution": outcome.prediction.attribution, "variant": outcome.variant}
             elapsed = 1000 * (time.perf_counter() - started) / len(requests)
-            response = response.model_copy(
-                update={
-                    "attribution": outcome.prediction.attribution,
-                    "variant": outcome.variant,
-                    "milliseconds": round(elapsed, 2),
-                }
-            )
+            response = response.model_copy(update={**update, "milliseconds": round(elapsed, 2)})
             responses.append(self.host.after_answer(self.vertical.name, request, response))
         return responses
 
@@ -144,6 +157,37 @@ class Predictor:
             }
         return metrics
 
+    def encode(self, samples: Sequence[Sample]) -> Array:
+        """What the head answers to samples as they are, float32 [samples, outputs]: unit vectors, of an embedding.
+
+        Nothing is read out of media (`Vertical.enrich`), as `AnswerContext.sample` had it done. Of a cascade, the last
+        stage answers, as for `embed`. Raises `DataError` for a sample with nothing that the model can encode.
+        """
+        return answers_of(self._space(), samples)
+
+    def embed(self, samples: Sequence[Sample]) -> Array:
+        """The fused vectors of samples as they are, float32 [samples, dim], all in one space; raises as `encode`."""
+        return embeddings_of(self._space(), samples)
+
+    def _space(self) -> SpaceSession:
+        chosen = str(self.bundle.manifest.ledger.get("chosen", ""))
+        if variant_with_one_space(self.bundle.path, chosen) == chosen:
+            return cast("SpaceSession", self.session)
+        return self.cached("the last stage", lambda: open_space(self.bundle.path, chosen, self.host, self._device))
+
+    @property
+    def files(self) -> Path:
+        """The directory with what `Vertical.extend` put into the bundle."""
+        return self.bundle.path / EXTENSION
+
+    def cached(self, name: str, make: Callable[[], T]) -> T:
+        """What `make` returned at the first call under this name; kept as long as the bundle is open."""
+        with self._lock:
+            if name not in self._cached:
+                self._cached[name] = make()
+            found: T = self._cached[name]
+        return found
+
     def index(self, name: str, home: Path | None = None) -> VectorIndex | None:
         """An index in the space of a variant (`Outcome.home`; without it, the torch model's), opened at its first use.
 
@@ -162,7 +206,7 @@ class Predictor:
         text = request.text if request.text and request.text.strip() else None
         sample = Sample(id=str(row), text=text, image=request.image, audio=request.audio)
         if not sample.modalities:
-            raise DataError("the request is empty: give a text, an image or an audio")
+            return sample
         sample = self.vertical.enrich(sample, self.settings)
         if not sample.only(self.session.modalities).modalities:
             known = ", ".join(self.session.modalities)
@@ -174,7 +218,7 @@ class Predictor:
 class AnswerContext:
     """What `Vertical.answer` may use beside the prediction: settings, retrieval, durable state."""
 
-    def __init__(self, predictor: Predictor, sample: Sample, outcome: Outcome) -> None:
+    def __init__(self, predictor: Predictor, sample: Sample, outcome: Outcome | None) -> None:
         self.settings = predictor.settings
         self.state = predictor.state
         self.sample = sample
@@ -189,13 +233,19 @@ class AnswerContext:
     @property
     def space(self) -> Modality | str:
         """Where `search` compares: "text", "image" or "audio" (that encoder's vectors), or "fused"."""
-        for modality in self._outcome.vectors:
-            if (self._outcome.home / f"{DOCUMENTS}-{modality}").is_dir():
-                return modality
+        if self._outcome is not None:
+            for modality in self._outcome.vectors:
+                if (self._outcome.home / f"{DOCUMENTS}-{modality}").is_dir():
+                    return modality
         return FUSED
 
     def search(self, k: int = 5, *, where: Mapping[str, Any] | None = None) -> list[Hit]:
-        """The documents nearest to the request, best first; scores are cosines in the space of `space`."""
+        """The documents nearest to the request, best first; scores are cosines in the space of `space`.
+
+        Nothing is near to a request without content.
+        """
+        if self._outcome is None:
+            return []
         space = self.space
         vector = (
             self._outcome.prediction.embedding if space == FUSED else self._outcome.vectors[cast("Modality", space)]
@@ -204,6 +254,8 @@ class AnswerContext:
 
     def examples(self, k: int = 5, *, where: Mapping[str, Any] | None = None) -> list[Hit]:
         """The training examples nearest to the request in the fused space, best first."""
+        if self._outcome is None:
+            return []
         return self._nearest(EXAMPLES, self._outcome.prediction.embedding, k, where)
 
     def predict(self, samples: Sequence[Sample]) -> list[Prediction]:
@@ -213,7 +265,32 @@ class AnswerContext:
         """
         return self._predictor.predict(samples)
 
+    @property
+    def vector(self) -> Array | None:
+        """What the head of an embedding answers to the request, float32 [dim] of unit length; None for other heads."""
+        if self._outcome is None or self._predictor.session.kind != "embedding":
+            return None
+        return self._outcome.output
+
+    @property
+    def files(self) -> Path:
+        """The directory with what `Vertical.extend` put into the bundle."""
+        return self._predictor.files
+
+    def cached(self, name: str, make: Callable[[], T]) -> T:
+        """What `make` returned at the first call under this name; kept as long as the bundle is open."""
+        return self._predictor.cached(name, make)
+
+    def encode(self, samples: Sequence[Sample]) -> Array:
+        """What the head answers to other samples, float32 [samples, outputs]: unit vectors, of an embedding."""
+        return self._predictor.encode(samples)
+
+    def embed(self, samples: Sequence[Sample]) -> Array:
+        """The fused vectors of other samples, float32 [samples, dim], as `Extension.embed` made them."""
+        return self._predictor.embed(samples)
+
     def _nearest(self, name: str, vector: Any, k: int, where: Mapping[str, Any] | None) -> list[Hit]:
+        assert self._outcome is not None
         index = self._predictor.index(name, self._outcome.home)
         if index is None:
             return []

@@ -61,6 +61,7 @@ def compress(
         build.economise(writer.path, workspace)
         if build.ledger.nearest_miss:
             raise BudgetError(build.ledger.nearest_miss)
+        build.extend(writer.path, workspace)
         finish(build, writer)
     return result_of(build, Path(output), time.perf_counter() - started)
 

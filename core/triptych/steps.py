@@ -6,9 +6,11 @@ Each is a function of its inputs and writes only into the run's own workspace.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,11 +22,13 @@ from triptych.bundle import Bundle, DataSummary, Manifest, bundles_home
 from triptych.compression.budget import Budget
 from triptych.compression.measure import size_mb
 from triptych.compression.prices import Prices
-from triptych.config import Config
+from triptych.config import Config, DataConfig
 from triptych.data.checks import check_targets
 from triptych.data.columns import TargetKind
+from triptych.data.hub import PREFIX
 from triptych.data.partition import labels_of
 from triptych.data.splits import load_splits
+from triptych.data.unlabelled import apart_from, read_unlabelled
 from triptych.device import choose_device, seed_everything
 from triptych.economy import economise
 from triptych.encoders.base import Encoder
@@ -35,14 +39,16 @@ from triptych.evaluation.scope import ScopeDetector
 from triptych.evaluation.subsets import subset_table
 from triptych.finalist import Trained, fit_scope
 from triptych.host import Host
-from triptych.indexing import write_documents, write_examples
+from triptych.indexing import EXTENSION, write_documents, write_examples
 from triptych.models.build import build_model, create_encoder, load_model
 from triptych.models.multimodal import Features
+from triptych.runtime.base import answers_of, embeddings_of
+from triptych.runtime.open import open_space
 from triptych.runtime.torch_session import MODEL, SCOPE, TorchSession, encoded_of
 from triptych.tuning.base import Progress, TuningContext, TuningReport
 from triptych.tuning.cache import FeatureCache
 from triptych.types import Modality, Sample, Task
-from triptych.vertical import Vertical
+from triptych.vertical import Extension, Vertical
 
 EMBEDDED = "embedded synthetic sample"
 TARGET_KIND: dict[str, TargetKind] = {
@@ -51,6 +57,11 @@ TARGET_KIND: dict[str, TargetKind] = {
     "regression": "number",
     "embedding": "label",
 }
+
+
+def training_table(vertical: Vertical[Any, Any], settings: Any, path: str, directory: Path) -> str:
+    """Where the samples are that the vertical makes of the data at `path`; those of the hub are taken as they are."""
+    return path if path.startswith(PREFIX) else str(vertical.training_data(settings, Path(path), directory))
 
 
 class Build:
@@ -85,6 +96,9 @@ class Build:
             columns = data.columns.model_copy(update=dict(self.vertical.sample_columns))
             data = data.model_copy(update={"path": str(path), "columns": columns})
         self.data_path = Path(str(data.path))
+        self._prepared = tempfile.TemporaryDirectory(prefix="triptych-")  # removed with the build
+        table = training_table(self.vertical, self.settings, str(data.path), Path(self._prepared.name))
+        data = data.model_copy(update={"path": table})
         # a knowledge base that cannot be read should not cost the training
         self.documents = list(self.vertical.documents(self.settings, self.data_path))
         kind = TARGET_KIND[self.task.kind]
@@ -102,11 +116,27 @@ class Build:
         self.outside = {name: [s for s in part if s.target == outside] for name, part in everything.items()}
         self._leave_unknown_labels_out()
         self._require_every_split()
+        self.unlabelled = self._unlabelled(data)
         self.data_fingerprint = hashlib.sha256("".join(d.fingerprint for d in datasets).encode()).hexdigest()
         versions = f"{self.vertical.name} {self.vertical.version} {triptych.__version__} {torch.__version__}"
         source = f"{versions} {self.data_fingerprint} {self.config.fingerprint_source()}"
         self.fingerprint = hashlib.sha256(source.encode()).hexdigest()[:16]
         self.progress(Progress("data", 1, 1, f"{len(samples)} samples"))
+
+    def _unlabelled(self, data: DataConfig) -> list[Sample]:
+        """What a smaller model learns from beside the training split, without anything that is held out."""
+        compression = self.config.compression
+        if not (compression.enabled and compression.unlabelled):
+            return []
+        found, skipped = read_unlabelled(data, compression.unlabelled)
+        if skipped:
+            self.warnings.append(f"{len(skipped)} unlabelled row(s) could not be read and were skipped: {skipped[0]}")
+        held_out = [s for parts in (self.inside, self.outside) for n in ("validation", "test") for s in parts[n]]
+        kept = apart_from(found, held_out)
+        if len(kept) < len(found):
+            number = f"{len(found) - len(kept)} of {len(found)}"
+            self.warnings.append(f"{number} unlabelled sample(s) were left out: they stand in validation or test")
+        return kept
 
     def _leave_unknown_labels_out(self) -> None:
         """What the training data has no example of cannot be predicted, so it is not asked for; it is counted."""
@@ -291,7 +321,13 @@ class Build:
             max_mb=compression.max_mb,
             max_cost=compression.max_cost,
         )
-        trained = dataclasses.replace(self._trained(), size_mb=size_mb(directory / MODEL), directory=directory / MODEL)
+        unlabelled = [self.vertical.enrich(sample, self.settings) for sample in self.unlabelled]
+        trained = dataclasses.replace(
+            self._trained(),
+            size_mb=size_mb(directory / MODEL),
+            directory=directory / MODEL,
+            unlabelled=self._understood(unlabelled, list(self.model.modalities), "unlabelled"),
+        )
         economy = economise(trained, budget, compression, self.prices, workspace / "search", self.progress)
         self.ledger = economy.ledger
         if self.ledger.nearest_miss:
@@ -302,6 +338,30 @@ class Build:
             self.metrics["trained"] = self.metrics["test"]
             self.metrics |= {"validation": dict(chosen.validation), "test": dict(chosen.standing.metrics)}
         self.progress(Progress("compress", 1, 1, self.ledger.chosen))
+
+    def extend(self, directory: Path, workspace: Path) -> None:
+        """Let the vertical put its own files into the bundle, made with the model in service."""
+        space = functools.cache(lambda: open_space(directory, self.ledger.chosen, self.host, self.config.device))
+        own, scratch = directory / EXTENSION, workspace / EXTENSION
+        own.mkdir()
+        scratch.mkdir(exist_ok=True)
+        found = self.vertical.extend(
+            Extension(
+                directory=own,
+                workspace=scratch,
+                data=self.data_path,
+                splits=self.inside,
+                settings=self.settings,
+                seed=self.config.seed,
+                encode=lambda samples: answers_of(space(), samples),
+                embed=lambda samples: embeddings_of(space(), samples),
+                progress=self.progress,
+            )
+        )
+        if found:
+            self.metrics["vertical"] = found
+        if not any(own.iterdir()):
+            own.rmdir()
 
     def _trained(self) -> Trained:
         return Trained(
@@ -363,4 +423,6 @@ class Build:
             values = config[section] if section else config
             if values[key] is not None and not values[key].startswith("hub:"):
                 values[key] = Path(values[key]).name
+        unlabelled = config["compression"]["unlabelled"]
+        config["compression"]["unlabelled"] = [p if p.startswith("hub:") else Path(p).name for p in unlabelled]
         return config

@@ -7,17 +7,22 @@ its neighbours becomes a business answer. Everything else (data, training, calib
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
 from triptych.config import Section, packaged_config
+from triptych.errors import DataError
 from triptych.types import Document, Modality, Prediction, Sample, Task
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from triptych.predictor import AnswerContext
+    from triptych.tuning.base import Progress
 
 
 class Request(BaseModel):
@@ -48,6 +53,26 @@ class Response(BaseModel):
     attribution: dict[Modality, float] = {}  # how much each modality weighed, summing to one
     variant: str = ""  # which model answered
     milliseconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Extension:
+    """What `Vertical.extend` works with: the data, the settings, the model in service, and where files may be put."""
+
+    directory: Path  # empty; what is put here belongs to the bundle: `AnswerContext.files`
+    workspace: Path  # survives a run that is stopped, and is removed when the bundle is complete
+    data: Path  # what the user gave, or the embedded sample
+    splits: Mapping[str, Sequence[Sample]]  # train, validation and test as the model read them, enriched
+    settings: Any  # an instance of `settings_type`
+    seed: int
+    encode: Callable[[Sequence[Sample]], np.ndarray[Any, Any]]
+    """Samples to float32 [samples, dim]: what the head of the model in service answers (unit vectors, of an embedding).
+
+    Raises `DataError` for a sample with nothing that the model can encode.
+    """
+    embed: Callable[[Sequence[Sample]], np.ndarray[Any, Any]]
+    """Samples to float32 [samples, dim]: what `AnswerContext.embed` gives of them, all in one space."""
+    progress: Callable[[Progress], None]
 
 
 RequestT = TypeVar("RequestT", bound=Request)
@@ -85,6 +110,27 @@ class Vertical(ABC, Generic[RequestT, ResponseT]):
     @abstractmethod
     def answer(self, request: RequestT, prediction: Prediction, context: AnswerContext) -> ResponseT:
         """The business answer. `context` is a `triptych.predictor.AnswerContext`."""
+
+    def answer_empty(self, request: RequestT, context: AnswerContext) -> ResponseT:
+        """The answer to a request without any content, where the request has other fields to go by.
+
+        Raises `DataError`, as here, where there is nothing to answer.
+        """
+        raise DataError("the request is empty: give a text, an image or an audio")
+
+    def training_data(self, settings: Any, data: Path, directory: Path) -> Path:
+        """The table of samples that the model learns from, for a vertical whose users give something else.
+
+        Files may be put into `directory`, which lives as long as the build. Here the data is that table.
+        """
+        return data
+
+    def extend(self, extension: Extension) -> dict[str, Any]:
+        """Put further files of the vertical's own into the bundle; called when the model in service is known.
+
+        Returns what is worth keeping in the manifest under `metrics.vertical`, as JSON.
+        """
+        return {}
 
     def enrich(self, sample: Sample, settings: Any) -> Sample:
         """What is read out of media before encoding (OCR, speech); the same in training and in service."""

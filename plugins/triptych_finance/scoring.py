@@ -19,6 +19,8 @@ from triptych_finance.language.figures import with_comparisons
 from triptych_finance.language.sentences import cleaned
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from triptych.predictor import Predictor
     from triptych.runtime.base import Session
 
@@ -57,28 +59,19 @@ class Scorer(Protocol):
         """The scores of texts, in the order given; of none, arrays without rows."""
 
 
-class BundleScorer:
-    """Scores by the model that a bundle answers with; safe to call from many threads.
+class ModelScorer:
+    """Scores by a session and takes vectors from `space`, which is the session or its first stage; for many threads.
 
-    Vectors are those of the text encoder, which keep what a text is about; the fused ones keep its mood. All come from
-    one encoder: where a cascade answers, from its first stage. A text gets the same score whatever is scored beside
-    it: a model of which that is not true (one in eight bits that takes its ranges from the batch) is asked for each
-    text alone, which takes longer and is logged. Raises `BundleError` for a bundle without text, or with other labels
-    than `LABELS`.
+    Vectors are those of the text encoder, which keep what a text is about; the fused ones keep its mood. A text gets
+    the same score whatever is scored beside it: a model of which that is not true (one in eight bits that takes its
+    ranges from the batch) is asked for each text alone, which takes longer and is logged. `where` names the model in
+    errors: raises `BundleError` for one without text, or with other labels than `LABELS`.
     """
 
-    def __init__(self, predictor: Predictor) -> None:
-        bundle, session = predictor.bundle, predictor.session
-        if "text" not in session.modalities:
-            known = ", ".join(session.modalities)
-            raise BundleError(f"{bundle.path} understands {known} and no text; train it with encoders.text")
-        if session.kind != "classification" or set(session.labels) != set(LABELS):
-            raise BundleError(
-                f"{bundle.path} answers {', '.join(session.labels) or session.kind}; "
-                f"what scores news answers {', '.join(LABELS)}"
-            )
-        self._session = session
-        self._space = session if isinstance(session, Space) else _first_stage(predictor)
+    def __init__(self, session: Session, space: Space, where: str | Path) -> None:
+        check(session, where)
+        self.variant = session.variant
+        self._session, self._space = session, space
         self.at_once = AT_ONCE if self._steady() else 1
         if self.at_once == 1:
             _LOG.warning(
@@ -111,6 +104,27 @@ class BundleScorer:
         else:
             probabilities = probabilities_of(self._session, samples)
         return probabilities, unit(encoded.vectors["text"])
+
+
+class BundleScorer(ModelScorer):
+    """Scores by the model that a bundle answers with; where a cascade does, vectors come from its first stage."""
+
+    def __init__(self, predictor: Predictor) -> None:
+        session = predictor.session
+        check(session, predictor.bundle.path)
+        space = session if isinstance(session, Space) else _first_stage(predictor)
+        super().__init__(session, space, predictor.bundle.path)
+
+
+def check(session: Session, where: str | Path) -> None:
+    """Raises `BundleError`, naming `where`, for a model without text or with other labels than `LABELS`."""
+    if "text" not in session.modalities:
+        known = ", ".join(session.modalities)
+        raise BundleError(f"{where} understands {known} and no text; train it with encoders.text")
+    if session.kind != "classification" or set(session.labels) != set(LABELS):
+        raise BundleError(
+            f"{where} answers {', '.join(session.labels) or session.kind}; what scores news answers {', '.join(LABELS)}"
+        )
 
 
 def readable(text: str) -> str:

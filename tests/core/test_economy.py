@@ -190,6 +190,22 @@ def test_a_bundle_that_needs_torch_has_no_slim_copy(bundle, tmp_path):
     assert not (tmp_path / "slim").exists()
 
 
+def test_unlabelled_data_makes_drafts_of_its_own_and_leaves_out_what_is_held_out(tmp_path):
+    data = write_table(tmp_path / "data", rows=90, media=False)
+    config = load_config(WORDS_ONLY, overrides=[f"data.path={data}", "compression.enabled=false"])
+    bundle = run("toy", config, output=tmp_path / "bundle", host=toy_host()).bundle
+    more = write_table(tmp_path / "more", rows=90, media=False)  # the very same texts
+    more.write_text(more.read_text(encoding="utf-8") + 'm90,"a new text",,,\n', encoding="utf-8")
+    settings = quick(chains=["onnx"], unlabelled=[str(more)])
+    result = compress(bundle, settings, data=str(data), host=toy_host())
+    held_out = sum(open_bundle(bundle).manifest.data.counts[name] for name in ("validation", "test"))
+    warning = next(w for w in result.warnings if "unlabelled" in w)
+    assert int(warning.split()[0]) >= held_out
+    assert open_bundle(bundle).manifest.config["compression"]["unlabelled"] == ["toy.csv"]
+    with pytest.raises(DataError, match=r"nowhere\.csv"):
+        compress(bundle, quick(unlabelled=["nowhere.csv"]), data=str(data), host=toy_host())
+
+
 def test_own_data_must_be_given_again_and_be_the_same(tmp_path):
     data = write_table(tmp_path / "data", rows=90, media=False)
     config = load_config(WORDS_ONLY, overrides=[f"data.path={data}", "compression.enabled=false"])

@@ -26,7 +26,7 @@ Precision = Literal["fp32", "fp16", "int8"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Teacher:
-    """The model that is compressed, never changed, and what it made of the samples (encoded once).
+    """The model that is compressed, never changed, and what it made of the context's samples (encoded once).
 
     `model.fuse(train.only(...))` gives its answer for any subset of the parts of a training sample.
     """
@@ -40,8 +40,10 @@ class Teacher:
 class CompressionContext:
     """What a compressor may use beside the model.
 
-    `train` and `validation` are labelled samples in the rows of the teacher's features; `train_targets` and
-    `validation_targets` are their targets as the head encodes them. `effort` in (0, 1] is the share of the full
+    `train` and `validation` are samples in the rows of the teacher's features; `train_targets` and
+    `validation_targets` are their targets as the head encodes them. `train` may go on with samples that have no label
+    (a transfer set): `train_targets` are of the first ones only, and a student learns of the others what the teacher
+    answers. `effort` in (0, 1] is the share of the full
     recovery training that is asked for: the search first tries many with little. `workspace` is a directory of this
     candidate's own.
     """
@@ -56,6 +58,11 @@ class CompressionContext:
     seed: int = 0
     effort: float = 1.0
     progress: Callable[[Progress], None] = silent
+
+    @property
+    def labelled(self) -> Sequence[Sample]:
+        """The training samples that have a target."""
+        return self.train[: len(self.train_targets)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,8 @@ from triptych.types import Modality, Sample
 VIEWS = 30_000
 """Samples seen in a full recovery, whatever the size of the data: that many repetitions, or that large a part."""
 MOST_EPOCHS = 30
+UNLABELLED_ROUNDS = 2
+"""How often samples without a label are seen beyond that: they are there to be seen."""
 FEWEST_VIEWS = 320
 BATCH = 32
 LEARNING_RATE = 3e-4
@@ -65,10 +67,10 @@ def distil(
     The encoders of `modalities` (all by default) learn, and with `train_head` projections, fusion and head; the
     others' vectors are computed once, or taken from the teacher where the encoder is still the same. The model may
     have fewer modalities than its teacher. Embeddings and the lowest `frozen_layers` of a stack stay fixed, their
-    outputs are computed once. `epochs` may be a fraction (by default `VIEWS` samples are seen) and is multiplied by
-    `context.effort`; the learning rate always falls to zero. With `ask_whole` the teacher is asked with all parts
-    even where some are hidden from the student. The weights kept are the best on validation data, those at the start
-    among them.
+    outputs are computed once. `epochs` may be a fraction (by default `VIEWS` samples are seen, and more where some have
+    no label) and is multiplied by `context.effort`; the learning rate always falls to zero. With `ask_whole` the
+    teacher is asked with all parts even where some are hidden from the student. The weights kept are the best on
+    validation data, those at the start among them.
     """
     learned = tuple(m for m in model.modalities if modalities is None or m in modalities)
     device = context.plan.device
@@ -81,6 +83,9 @@ def distil(
         model.to("cpu")
         return ["nothing to train"]
     optimizer = torch.optim.AdamW(groups, weight_decay=DECAY)
+    if epochs is None:
+        extra = UNLABELLED_ROUNDS * (len(context.train) - len(context.labelled))
+        epochs = min((VIEWS + extra) / len(lessons), MOST_EPOCHS)
     rounds, views = _rounds(len(lessons), epochs, context.effort, batch_size)
     steps = rounds * math.ceil(views / batch_size)
     best = _Best(model, exam, context.validation_targets)
@@ -178,7 +183,7 @@ class _Lessons:
         logits, embedding = answer.logits.to(model.device), answer.embedding.to(model.device)
         loss = answer_loss(model.head.kind, output.logits, logits)
         if truth:
-            loss = loss + truth * model.head.loss(output.logits, targets[self.rows[rows]].to(model.device))
+            loss = loss + truth * self._truth(model, output.logits, self.rows[rows], targets)
         if not likeness:
             return loss
         for column, m in enumerate(self.modalities):
@@ -189,6 +194,15 @@ class _Lessons:
         if model.fusion is not None and embedding.shape == output.embedding.shape:
             loss = loss + likeness * vector_loss(output.embedding, embedding)
         return loss
+
+    @staticmethod
+    def _truth(model: MultimodalModel, logits: Tensor, places: Tensor, targets: Tensor) -> Tensor:
+        """The loss against the targets, of those samples that have one, as a share of all: a scalar."""
+        known = places < len(targets)
+        if not bool(known.any()):
+            return logits.sum() * 0.0
+        loss = model.head.loss(logits[known.to(logits.device)], targets[places[known]].to(logits.device))
+        return loss * known.float().mean()
 
     @torch.inference_mode()
     def features(self, model: MultimodalModel, batch_size: int = 64) -> Features:
@@ -317,10 +331,9 @@ def _groups(model: MultimodalModel, learning_rate: float, head_learning_rate: fl
     return [{"params": p, "lr": rate, "weight_decay": decay, "top": rate} for (rate, decay), p in groups.items()]
 
 
-def _rounds(samples: int, epochs: float | None, effort: float, batch_size: int) -> tuple[int, int]:
+def _rounds(samples: int, epochs: float, effort: float, batch_size: int) -> tuple[int, int]:
     """How many rounds of how many samples each make the effort."""
-    wanted = min(VIEWS / samples, MOST_EPOCHS) if epochs is None else epochs
-    views = max(wanted * effort * samples, min(FEWEST_VIEWS, wanted * samples), batch_size)
+    views = max(epochs * effort * samples, min(FEWEST_VIEWS, epochs * samples), batch_size)
     rounds = max(1, round(views / samples))
     return rounds, min(samples, round(views / rounds))
 

@@ -160,7 +160,7 @@ class Search:
             return
         held = self._vectors(candidate, self.context.validation)
         if candidate.draft.precision == "int8" and effort == 1.0:
-            seen = self._vectors(candidate, self.context.train)
+            seen = self._vectors(candidate, self.context.labelled)
             candidate.draft = refit(candidate.draft, seen, held, self.context)
             export_top(candidate.draft, candidate.directory)
         candidate.quality = quality(candidate.draft.model, held, self.context.validation_targets)

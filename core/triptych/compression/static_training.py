@@ -177,7 +177,9 @@ class Units:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Lessons:
-    """Texts with the rest of their samples, and what the teacher says. Crossed texts stand last and alone.
+    """Texts with the rest of their samples, and what the teacher says: the labelled ones, then those without a label.
+
+    Crossed texts stand last and alone.
 
     `others` are the student's vectors of its other modalities, `taught` the teacher's of all of its own.
     """
@@ -217,7 +219,9 @@ def _lessons(model: MultimodalModel, context: CompressionContext) -> _Lessons:
     with_text = taught.mask[:, teacher.modalities.index("text")].nonzero().flatten()
     samples = [context.train[i] for i in with_text.tolist()]
     texts = [s.text for s in samples]
-    extra = crossed(texts, round(min(len(texts), MOST_CROSSED) * context.effort), context.seed)
+    labelled = with_text < len(context.train_targets)
+    own_texts = texts[: int(labelled.sum())]  # what was labelled is most like what will be asked
+    extra = crossed(own_texts, round(min(len(own_texts), MOST_CROSSED) * context.effort), context.seed)
     made = teacher.encoder("text").encode(extra)
 
     def lengthened(vectors: Tensor) -> Tensor:
@@ -234,7 +238,7 @@ def _lessons(model: MultimodalModel, context: CompressionContext) -> _Lessons:
         same = model.encoder(m).fingerprint == teacher.encoder(m).fingerprint
         others[m] = vectors[m] if same else lengthened(_encoded(model, m, [s.value(m) for s in samples]))
     own = mask[:, [teacher.modalities.index(m) for m in model.modalities]]
-    targets = context.train_targets[with_text]
+    targets = context.train_targets[with_text[labelled]]
     return _Lessons(texts + extra, len(extra), teacher, Features(vectors, mask), others, own, targets)
 
 

@@ -177,15 +177,33 @@ class EmbeddingHead(Head):
         return torch.tensor([numbers.setdefault(t, len(numbers)) for t in targets], dtype=torch.int64)
 
     def loss(self, logits: Tensor, targets: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
-        """Contrast within the batch; a sample without a partner of its target does not count."""
+        """Contrast within the batch of int64 targets [batch]; a sample without a partner of its target does not count.
+
+        Float targets [batch, any size] say by their cosines how much two samples belong together: the shares that the
+        others have of a sample's likeness shall be as the targets' are (as in Park et al. 2019, "Relational Knowledge
+        Distillation", with cross-entropy). A sample whose target is zero does not count.
+        """
         vectors = self.probabilities(logits)
         similar = vectors @ vectors.T / self.contrast
         self_pair = torch.eye(len(targets), dtype=torch.bool, device=logits.device)
+        if targets.is_floating_point():
+            return self._graded(similar, targets, self_pair)
         log_share = similar - similar.masked_fill(self_pair, float("-inf")).logsumexp(dim=1, keepdim=True)
         partner = (targets[:, None] == targets[None, :]) & ~self_pair
         partners = partner.sum(dim=1)
         each = -(log_share * partner).sum(dim=1) / partners.clamp_min(1)
         return each[partners > 0].mean() if bool((partners > 0).any()) else logits.sum() * 0.0
+
+    def _graded(self, similar: Tensor, targets: Tensor, self_pair: Tensor) -> Tensor:
+        """Cross-entropy of the shares with those of the targets, over the pairs whose targets are both known."""
+        known = targets.norm(dim=1) > 0
+        other = (known[:, None] & known[None, :] & ~self_pair)[known]
+        if not bool(other.any()):
+            return similar.sum() * 0.0
+        wanted = F.normalize(targets, dim=1)
+        likeness = (wanted @ wanted.T / self.contrast)[known].masked_fill(~other, float("-inf"))
+        log_share = similar[known].masked_fill(~other, float("-inf")).log_softmax(dim=1).masked_fill(~other, 0.0)
+        return -(likeness.softmax(dim=1) * log_share).sum(dim=1).mean()
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """Unit vectors [batch, outputs]."""

@@ -42,13 +42,15 @@ class Outcome:
     """What a session says of one sample.
 
     `vectors` are those of the parts that were present, float32 [dim of m]; `variant` names the model that answered,
-    and `home` is the directory with the indexes that live in its space.
+    and `home` is the directory with the indexes that live in its space. `output` is what the head answers, float32
+    [outputs]: of an embedding, the vector of unit length.
     """
 
     prediction: Prediction
     vectors: Mapping[Modality, Array]
     variant: str
     home: Path
+    output: Array | None = None
 
 
 class Session(Protocol):
@@ -77,6 +79,20 @@ class SpaceSession(Session, Protocol):
 
     def probabilities(self, logits: Array, mask: Array) -> Array:
         """Calibrated probabilities (or values) float32 [samples, outputs] of logits, given which parts were present."""
+
+
+def answers_of(session: SpaceSession, samples: Sequence[Sample]) -> Array:
+    """What the head answers to samples, float32 [samples, outputs]; parts that the model does not know are left out.
+
+    Raises `DataError` for a sample with nothing that the model can encode.
+    """
+    encoded = session.encode([sample.only(session.modalities) for sample in samples])
+    return session.probabilities(session.fuse(encoded).logits, encoded.mask)
+
+
+def embeddings_of(session: SpaceSession, samples: Sequence[Sample]) -> Array:
+    """The fused vectors of samples, float32 [samples, dim], as `answers_of`."""
+    return session.fuse(session.encode([sample.only(session.modalities) for sample in samples])).embedding
 
 
 class Runner(Protocol):

@@ -5,10 +5,11 @@ from __future__ import annotations
 import functools
 import re
 from pathlib import Path
+from typing import cast
 
 from triptych.errors import BundleError
 from triptych.host import Host
-from triptych.runtime.base import Session
+from triptych.runtime.base import Session, SpaceSession
 from triptych.runtime.cascade import CASCADE, Cascade, CascadeSettings
 from triptych.runtime.exported import RUNTIME, ExportedModel
 
@@ -36,6 +37,17 @@ def open_session(bundle: Path, chosen: str, host: Host, device: str = "auto", *,
         for stage in settings.stages
     ]
     return Cascade(chosen, stages, settings.thresholds)
+
+
+def open_space(bundle: Path, chosen: str, host: Host, device: str = "auto") -> SpaceSession:
+    """The session of `variant_with_one_space`. Raises what `open_session` raises."""
+    return cast("SpaceSession", open_session(bundle, variant_with_one_space(bundle, chosen), host, device))
+
+
+def variant_with_one_space(bundle: Path, chosen: str) -> str:
+    """`chosen` itself; of a cascade, whose models have spaces of their own, its last and most careful stage."""
+    directory = variant_path(bundle, chosen)
+    return CascadeSettings.read(directory).stages[-1] if (directory / CASCADE).is_file() else chosen
 
 
 def variant_path(bundle: Path, variant: str) -> Path:

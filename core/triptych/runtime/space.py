@@ -74,7 +74,7 @@ class Space(ABC):
                 values={} if self.labels else named[row],
             )
             vectors = {m: encoded.vectors[m][row] for m, there in zip(self.modalities, mask[row], strict=True) if there}
-            found.append(Outcome(prediction, vectors, self.variant, self.home))
+            found.append(Outcome(prediction, vectors, self.variant, self.home, outputs[row]))
         return found
 
     def _named(self, outputs: Array) -> list[dict[str, float]]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -14,13 +14,15 @@ from triptych.types import Document, Prediction, Sample
 from triptych.vertical import Request
 
 DIM = 16
+T = TypeVar("T")
 
 
 class FakeContext(AnswerContext):
     """Answers `search` and `examples` with documents and examples in an order that is random, but always the same.
 
     Of every other sample it predicts what it is given as `said`. Filters (`where`) work as in a real index. `state` is
-    an existing directory for what the vertical keeps.
+    an existing directory for what the vertical keeps, `files` one with what it put into its bundle. `dim` is the size
+    of the vectors that the head of an embedding would answer.
     """
 
     def __init__(
@@ -32,10 +34,14 @@ class FakeContext(AnswerContext):
         documents: Sequence[Document] = (),
         examples: Sequence[Sample] = (),
         said: Prediction | None = None,
+        files: Path | None = None,
+        dim: int = DIM,
     ) -> None:
         self.settings = settings
         self.state = state
         self._said = said
+        self._files, self._dim = files, dim
+        self._cached: dict[str, Any] = {}
         self.sample = Sample("request", text=request.text, image=request.image, audio=request.audio)
         self._documents = _index([d.sample.id for d in documents], [dict(d.metadata) for d in documents])
         told = [{"target": s.target, "text": s.text if isinstance(s.text, str) else ""} for s in examples]
@@ -53,6 +59,34 @@ class FakeContext(AnswerContext):
     def examples(self, k: int = 5, *, where: Mapping[str, Any] | None = None) -> list[Hit]:
         """Up to `k` examples."""
         return _search(self._examples, k, where)
+
+    @property
+    def files(self) -> Path:
+        """The directory given as `files`."""
+        if self._files is None:
+            raise ValueError("give FakeContext files=DIRECTORY: the vertical reads what it put into its bundle")
+        return self._files
+
+    @property
+    def vector(self) -> Any:
+        """A unit vector [dim] that is always the same."""
+        return self.encode([self.sample])[0]
+
+    def cached(self, name: str, make: Callable[[], T]) -> T:
+        """What `make` returned at the first call under this name."""
+        if name not in self._cached:
+            self._cached[name] = make()
+        found: T = self._cached[name]
+        return found
+
+    def encode(self, samples: Sequence[Sample]) -> Any:
+        """Unit vectors [samples, dim] that are random, but always the same."""
+        vectors = _vectors(len(samples), self._dim)
+        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+    def embed(self, samples: Sequence[Sample]) -> Any:
+        """As `encode`."""
+        return self.encode(samples)
 
     def predict(self, samples: Sequence[Sample]) -> list[Prediction]:
         """The prediction given as `said`, for each sample."""
@@ -88,5 +122,5 @@ def _search(index: VectorIndex | None, k: int, where: Mapping[str, Any] | None) 
     return [] if index is None else index.search(_vectors(1), k, where=where)[0]
 
 
-def _vectors(count: int) -> np.ndarray[Any, np.dtype[np.float32]]:
-    return np.random.default_rng(0).normal(size=(count, DIM)).astype(np.float32)
+def _vectors(count: int, dim: int = DIM) -> np.ndarray[Any, np.dtype[np.float32]]:
+    return np.random.default_rng(0).normal(size=(count, dim)).astype(np.float32)

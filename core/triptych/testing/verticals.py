@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
 from triptych.config import check_section, load_config
 from triptych.data.sources import load_dataset
-from triptych.testing.context import FakeContext, prediction
+from triptych.testing.context import DIM, FakeContext, prediction
 from triptych.types import Document, Sample, Task
 from triptych.vertical import Request, Response, Vertical
 
@@ -21,11 +23,13 @@ _KINDS: dict[str, Literal["label", "labels", "number"]] = {
 }
 
 
-def check_vertical(vertical: Vertical[Any, Any], directory: Path) -> None:
+def check_vertical(vertical: Vertical[Any, Any], directory: Path, *, files: Path | None = None, dim: int = DIM) -> None:
     """The promises of `Vertical`; `directory` is an empty one for its sample data.
 
     Names, types, default config, sample data that can be read and fits the task, documents that can be indexed, and
-    answers to predictions made by hand: sure, unsure, outside the scope, and without anything to be found.
+    answers to predictions made by hand: sure, unsure, outside the scope, and without anything to be found. `files` is
+    what it put into a bundle, `dim` the size of an embedding's vectors; where a vertical extends its bundle and no
+    files are given, no answers are asked for.
     """
     assert re.fullmatch(r"[a-z][a-z0-9-]*", vertical.name), f"{vertical.name!r}: use small letters, digits, hyphens"
     assert vertical.title.strip(), "the title is empty"
@@ -39,7 +43,10 @@ def check_vertical(vertical: Vertical[Any, Any], directory: Path) -> None:
     path = vertical.sample_data(directory)
     assert path.exists(), f"sample_data returned {path}, which does not exist"
     columns = config.data.columns.model_copy(update=dict(vertical.sample_columns))
-    data = config.data.model_copy(update={"path": str(path), "columns": columns})
+    made = directory / "table"
+    made.mkdir()
+    table = vertical.training_data(settings, path, made)
+    data = config.data.model_copy(update={"path": str(table), "columns": columns})
     dataset = load_dataset(data, kind=_KINDS[task.kind])
     assert not dataset.skipped, f"the sample data has rows that cannot be read: {dataset.skipped[0]}"
     assert {m for s in dataset.samples for m in s.modalities} & set(config.encoders), "no encoder fits the sample data"
@@ -52,18 +59,20 @@ def check_vertical(vertical: Vertical[Any, Any], directory: Path) -> None:
         json.dumps(dict(document.metadata))  # raises where metadata is not JSON
     request = vertical.sample_request()
     assert request is None or isinstance(request, vertical.request_type), "sample_request is not of request_type"
-    _check_answers(vertical, settings, task, dataset.samples, documents, directory / "state")
+    if files is not None or type(vertical).extend is Vertical.extend:
+        state = directory / "state"
+        state.mkdir(parents=True, exist_ok=True)
+        context = functools.partial(FakeContext, settings=settings, state=state, files=files, dim=dim)
+        _check_answers(vertical, context, task, dataset.samples, documents)
 
 
 def _check_answers(
     vertical: Vertical[Any, Any],
-    settings: Any,
+    context: Callable[..., FakeContext],
     task: Task,
     samples: list[Sample],
     documents: list[Document],
-    state: Path,
 ) -> None:
-    state.mkdir(parents=True, exist_ok=True)
     request = vertical.sample_request() or vertical.request_type(
         text=next((s.text for s in samples if s.text), "hello")
     )
@@ -77,8 +86,7 @@ def _check_answers(
         ("a request with nothing to be found", prediction(labels[0], labels), [], []),
     ]
     for what, predicted, known, seen in cases:
-        context = FakeContext(request, settings, state, documents=known, examples=seen, said=predicted)
-        response = vertical.answer(request, predicted, context)
+        response = vertical.answer(request, predicted, context(request, documents=known, examples=seen, said=predicted))
         assert isinstance(response, vertical.response_type), f"the answer to {what} is not of response_type"
         assert response.answer.strip(), f"the answer to {what} is empty"
         assert 0 <= response.confidence <= 1, f"the confidence of {what} is {response.confidence}"

@@ -163,6 +163,26 @@ def drop_modalities(mask: Tensor, share: float) -> Tensor:
     return keep & mask
 
 
+def hide_tokens(inputs: ModelBatch | Features, share: float) -> ModelBatch | Features:
+    """The batch with each token hidden from its encoder with probability `share`, but for the first of a text.
+
+    What is hidden is attended to by none and left out of the mean (after word dropout, Iyyer et al. 2015, "Deep
+    Unordered Composition Rivals Syntactic Methods for Text Classification", section 3.2). Parts without an attention
+    mask stay as they are.
+    """
+    if share <= 0 or isinstance(inputs, Features):
+        return inputs
+    parts = {}
+    for m, (rows, batch) in inputs.parts.items():
+        mask = batch.get("attention_mask")
+        if mask is not None:
+            read = torch.rand(mask.shape) >= share
+            read[:, 0] = True
+            batch = {**batch, "attention_mask": mask * read.to(mask.dtype)}
+        parts[m] = (rows, batch)
+    return ModelBatch(parts, inputs.mask)
+
+
 def schedule(step: int, steps: int, warmup: float) -> float:
     """The share of the learning rate at a step: a straight rise over the warm-up, a straight fall to zero after it."""
     rise = max(1, round(steps * warmup))
@@ -262,7 +282,7 @@ def _train_epoch(
     for i, rows in enumerate(plan):
         for group in optimizer.param_groups:
             group["lr"] = group["top"] * schedule(epoch * len(plan) + i, settings.epochs * len(plan), settings.warmup)
-        inputs = source.batch(rows)
+        inputs = hide_tokens(source.batch(rows), settings.token_dropout)
         keep = drop_modalities(inputs.mask, settings.modality_dropout)
         loss, _ = objective(
             inputs.to(accelerator.device), targets[rows].to(accelerator.device), keep.to(accelerator.device)

@@ -132,6 +132,8 @@ def _document(rows: Sequence[Sequence[float]]) -> tuple[float, ...]:
     """Probabilities of a document: the mean of its sentences', by their weights."""
     if not rows:
         return (0.0, 1.0, 0.0)
+    if len(rows) == 1:
+        return tuple(rows[0])
     weights = [_weight(row) for row in rows]
     total = sum(weights)
     return tuple(sum(w * row[i] for w, row in zip(weights, rows, strict=True)) / total for i in range(len(LABELS)))

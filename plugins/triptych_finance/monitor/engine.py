@@ -25,12 +25,12 @@ from triptych_finance.alerts.verdicts import SETTLED, STATE, settle
 from triptych_finance.language.entities import Gazetteer
 from triptych_finance.language.reading import Reading, read_documents
 from triptych_finance.monitor.memory import COUNTED, DRIFTS, Memory, MonitorSettings
-from triptych_finance.monitor.outlines import Outlines
 from triptych_finance.scoring import DIGITS, LABELS, Scorer
 from triptych_finance.signal.board import Observation, SignalReading
 from triptych_finance.signal.clock import EPOCH, moment
 from triptych_finance.signal.drift import DriftInput, DriftReading
 from triptych_finance.signal.settings import WEEK_HOURS
+from triptych_finance.store.outlines import Outlines
 from triptych_finance.store.schema import EntityRow, ItemRow, NoticeRow, ReadingRow
 from triptych_finance.store.store import Store
 from triptych_finance.store.transaction import Transaction
@@ -78,7 +78,7 @@ class Monitor:
             )
         self.store, self.scorer, self.gazetteer, self.settings = store, scorer, gazetteer, settings
         self.prices = prices
-        self._lateness = timedelta(hours=settings.signal.lateness_hours)
+        self.lateness = timedelta(hours=settings.signal.lateness_hours)
         self._memory: Memory | None = None  # None: to be loaded from the store
         self._pruned: datetime | None = None
         self._tried: tuple[str, str] | None = None  # source and cursor of the transaction that is under way, or failed
@@ -129,10 +129,6 @@ class Monitor:
         self._memory = memory
         return Processed(verdicts=len(verdicts))
 
-    def explain(self, tx: Transaction, reading: SignalReading) -> dict[str, Any]:
-        """The evidence of an alert that fires with this reading."""
-        return evidence(Outlines.of(tx), reading, self.gazetteer, self.prices, lateness=self._lateness)
-
     def _remembered(self) -> Memory:
         if self._memory is None:
             with self.store.reading() as tx:
@@ -173,6 +169,7 @@ class _Step:
         self.readings: list[SignalReading] = []
         self.notices: list[NoticeRow] = []
         self.drifts: list[DriftReading] = []
+        self._outlines = Outlines(tx)
 
     def take(
         self, source: str, poll: Poll, fresh: Sequence[Item], rows: Sequence[ItemRow], found: Sequence[Reading]
@@ -223,7 +220,9 @@ class _Step:
             self.notices = record(self.tx, desk, self.readings, moment(watermark), self._explain)
 
     def _explain(self, reading: SignalReading) -> dict[str, Any]:
-        return self.monitor.explain(self.tx, reading)
+        """The evidence of an alert that fires with this reading."""
+        one = self.monitor
+        return evidence(self._outlines, reading, one.gazetteer, one.prices, lateness=one.lateness)
 
 
 def _rows(fresh: Sequence[Item], found: Sequence[Reading], now: datetime) -> list[ItemRow]:

@@ -124,7 +124,10 @@ class Memory:
         """The rows, each with the key of the first item that says the same, where there is one."""
         found = self.duplicates.collapse(*_to_compare(rows), entities=_named(rows))
         self.newest = max([*map(_placed, rows), *([] if self.newest is None else [self.newest])], default=None)
-        return [dataclasses.replace(row, duplicate_of=first) for row, first in zip(rows, found, strict=True)]
+        return [
+            row if first is None else dataclasses.replace(row, duplicate_of=first)
+            for row, first in zip(rows, found, strict=True)
+        ]
 
     def save(self, tx: Transaction) -> None:
         """Store what has changed. The desk's state is stored with each of its steps."""

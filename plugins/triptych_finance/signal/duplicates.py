@@ -5,8 +5,9 @@ agree (see `facts`). What is found depends on the items and their order alone, n
 is the same after `restore`: vectors are compared as the float16 that the store keeps, and the sum in float64 of
 products of two of those is exact in any order, as terms are multiples of 2^-48 and sums stay below 2^5.
 
-FAISS proposes, by an upper bound. Of unit vectors in two orthogonal parts, x*y <= x1*y1 + |x2||y2| (Cauchy and
-Schwarz); so a search among 97 numbers of each vector finds every one that can be near, and little else.
+Only texts with the same marks can be one, so each is held against those alone, and first by an upper bound: of unit
+vectors in two orthogonal parts, x*y <= x1*y1 + |x2||y2| (Cauchy and Schwarz), so 97 numbers of each vector find every
+one that can be near, and little else.
 """
 
 from __future__ import annotations
@@ -21,24 +22,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from triptych.errors import DataError
-from triptych.retrieval.index import VectorIndex
 from triptych_finance.signal.clock import HOUR, micros
 from triptych_finance.signal.facts import Facts, read
 from triptych_finance.signal.settings import DuplicateSettings
 
 Halves = NDArray[np.float16]
-Rows = NDArray[np.int64]
+Places = NDArray[np.int64]
 
-_CHUNK = 256  # texts that are searched for in one go
-_SEGMENTS = 4  # of a window; one whose time is over is forgotten whole
-_FIRST = 8  # proposals of one search; more where these may not be all
+_CHUNK = 256  # texts that are looked for in one go
+_GONE = 0.2  # share of rows whose time is over at which they are forgotten
 _PART = 96  # directions of the first part
 _SLACK = 1e-4  # more than float32 is wrong by
 _PAIRS = 4096  # whose cosines are computed in one go
+_AT_ONCE = 8192  # rows of equal marks that are bounded in one go
 _LONGEST = 1.01  # of what passes for a unit vector
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Row:
     """One text. `root` is the key of the first of its kind."""
 
@@ -48,42 +48,69 @@ class _Row:
     facts: Facts
 
 
-class _Segment:
-    """Rows that arrived one after the other: their vectors, and an index that proposes neighbours."""
+class _Rows:
+    """Rows in the order of arrival with their vectors, and by their marks."""
 
-    def __init__(self, first: int, began: int, dim: int) -> None:
-        self.first, self.began = first, began
-        self.latest = began
+    def __init__(self, dim: int) -> None:
         self.rows: list[_Row] = []
-        self.table: Halves = np.empty((0, dim), dtype=np.float16)
-        self.codes = np.empty((0, 3), dtype=np.int64)
-        self._index = VectorIndex(min(dim, _PART) + 1, metric="dot", flat_below=2**62)  # exact, however many
+        self.vectors: Halves = np.empty((0, dim), dtype=np.float16)
+        self._parts: NDArray[np.float32] = np.empty((0, min(dim, _PART) + 1), dtype=np.float32)
+        self._codes = np.empty((0, 3), dtype=np.int64)
+        self._alike: dict[frozenset[str], list[int]] = {}  # marks to places
 
     def add(self, rows: Sequence[_Row], vectors: Halves) -> None:
         start, end = len(self.rows), len(self.rows) + len(rows)
-        if end > len(self.table):
-            room = max(end, 2 * start) - len(self.table)
-            self.table = np.pad(self.table, ((0, room), (0, 0)))
-            self.codes = np.pad(self.codes, ((0, room), (0, 0)))
-        self.table[start:end], self.codes[start:end] = vectors, _codes(rows)
-        self._index.add([str(number) for number in range(start, end)], _parts(vectors))
+        if end > len(self.vectors):
+            room = ((0, max(end, 2 * start) - len(self.vectors)), (0, 0))
+            self.vectors, self._parts = np.pad(self.vectors, room), np.pad(self._parts, room)
+            self._codes = np.pad(self._codes, room)
+        self.vectors[start:end], self._parts[start:end] = vectors, _parts(vectors)
+        self._codes[start:end] = _codes(rows)
+        for place, row in enumerate(rows, start):
+            self._alike.setdefault(row.facts.marks, []).append(place)
         self.rows += rows
-        self.latest = max(self.latest, *(row.time for row in rows))
 
-    def propose(self, parts: NDArray[np.float32], least: float) -> tuple[Rows, Rows]:
-        """All pairs of a query and a row whose cosine may be `least` or more: numbers of queries, and of rows."""
-        k, left = _FIRST, np.arange(len(parts) if self.rows else 0)
-        queries, found = [left[:0]], [left[:0]]
-        while len(left):
-            results = self._index.search(parts[left], k)
-            near = results.scores >= least
-            more = near[:, -1].copy() if k < len(self.rows) else np.zeros(len(left), dtype=bool)
-            near[more] = False  # they come again, with more rows
-            queries.append(np.repeat(left, near.sum(axis=1)))
-            found.append(results.positions[near])
-            left = left[more]
-            k *= 8
-        return np.concatenate(queries), np.concatenate(found)
+    def near(self, start: int, threshold: float) -> list[list[tuple[float, _Row]]]:
+        """For each row from `start` on the cosine of every row before it that is near and may have the same facts."""
+        found: list[list[tuple[float, _Row]]] = [[] for _ in self.rows[start:]]
+        later, earlier = self._proposed(start, threshold - _SLACK)
+        may = _may_agree(self._codes[later], self._codes[earlier])
+        later, earlier = later[may], earlier[may]
+        for first in range(0, len(later), _PAIRS):
+            some = slice(first, first + _PAIRS)
+            cosines = _cosines(self.vectors[later[some]], self.vectors[earlier[some]])
+            for number in np.flatnonzero(cosines >= threshold).tolist():
+                pair = first + number
+                found[later[pair] - start].append((float(cosines[number]), self.rows[earlier[pair]]))
+        return found
+
+    def before(self, time: int) -> Places:
+        """The places of rows that are older."""
+        return np.flatnonzero(self._codes[: len(self.rows), 2] < time)
+
+    def without(self, gone: Places) -> _Rows:
+        """The same rows but for some."""
+        kept = np.delete(np.arange(len(self.rows)), gone)
+        left = _Rows(self.vectors.shape[1])
+        left.add([self.rows[place] for place in kept.tolist()], self.vectors[kept])
+        return left
+
+    def _proposed(self, start: int, least: float) -> tuple[Places, Places]:
+        """All pairs of a row from `start` on and one before it, of equal marks, whose cosine may be `least` or more."""
+        fresh: dict[frozenset[str], list[int]] = {}
+        for place in range(start, len(self.rows)):
+            fresh.setdefault(self.rows[place].facts.marks, []).append(place)
+        nobody = np.empty(0, dtype=np.int64)
+        pairs = [(nobody, nobody)]
+        for marks, places in fresh.items():
+            queries, known = np.array(places), np.array(self._alike[marks])
+            for first in range(0, len(known), _AT_ONCE) if len(known) > 1 else ():
+                some = known[first : first + _AT_ONCE]
+                bounds = self._parts[queries] @ self._parts[some].T
+                one, other = np.nonzero((bounds >= least) & (queries[:, None] > some))
+                pairs.append((queries[one], some[other]))
+        later, earlier = zip(*pairs, strict=True)
+        return np.concatenate(later), np.concatenate(earlier)
 
 
 class Duplicates:
@@ -93,11 +120,8 @@ class Duplicates:
         self._threshold = settings.threshold
         self._window = settings.window_hours * HOUR
         self._newest: int | None = None
-        self._count = 0  # rows so far; a row's number is its place in the order of arrival
-        self._rows: dict[int, _Row] = {}
-        self._fresh: list[_Row] = []  # rows that are in no segment yet
-        self._segments: list[_Segment] = []
-        self._standing: dict[bytes, int] = {}  # of rows with equal words, the latest one stands for all
+        self._remembered: _Rows | None = None
+        self._standing: dict[bytes, _Row] = {}  # of rows with equal words, the latest one stands for all
 
     def __len__(self) -> int:
         """How many different texts are remembered."""
@@ -123,12 +147,15 @@ class Duplicates:
         for start in range(0, len(keys), _CHUNK):
             part = table[start : start + _CHUNK]
             rows = _rows(texts, times, entities, start, len(part))
-            for key, row, neighbours in zip(keys[start:], rows, self._neighbours(part, rows), strict=False):
+            known = self._known(part)
+            known.add(rows, part)
+            neighbours = known.near(len(known.rows) - len(rows), self._threshold)
+            for key, row, near in zip(keys[start:], rows, neighbours, strict=False):
                 self._newest = row.time if self._newest is None else max(self._newest, row.time)
-                root = self._equal(row) or self._nearest(row, neighbours)
+                root = self._equal(row) or self._nearest(row, near)
                 found.append(root)
                 self._stand(row, root or key)
-            self._keep(part)
+            self._forget()
         return found
 
     def restore(
@@ -148,10 +175,11 @@ class Duplicates:
         for start in range(0, len(keys), _CHUNK):
             part = table[start : start + _CHUNK]
             rows = _rows(texts, times, entities, start, len(part))
+            self._known(part).add(rows, part)
             for key, row, original in zip(keys[start:], rows, originals[start:], strict=False):
                 self._newest = row.time if self._newest is None else max(self._newest, row.time)
                 self._stand(row, original or key)
-            self._keep(part)
+            self._forget()
 
     def _check(
         self,
@@ -170,75 +198,54 @@ class Duplicates:
         fit = table.ndim == 2 and np.isfinite(table).all() and (_lengths(table.astype(np.float64)) <= _LONGEST).all()
         if len(keys) and not fit:
             raise DataError("vectors must be [items, dim], of unit length and without NaN")
-        if len(keys) and self._segments and self._segments[-1].table.shape[1] != table.shape[1]:
-            dims = f"{table.shape[1]} dimensions, those before have {self._segments[-1].table.shape[1]}"
+        known = self._remembered
+        if len(keys) and known is not None and known.vectors.shape[1] != table.shape[1]:
+            dims = f"{table.shape[1]} dimensions, those before have {known.vectors.shape[1]}"
             raise DataError(f"vectors have {dims}; another encoder needs a new store")
         return table
 
-    def _neighbours(self, part: Halves, fresh: Sequence[_Row]) -> list[list[tuple[float, int]]]:
-        """For each vector the cosine and the number of every row before it that is near and may have the same facts.
+    def _known(self, vectors: Halves) -> _Rows:
+        if self._remembered is None:
+            self._remembered = _Rows(vectors.shape[1])
+        return self._remembered
 
-        `part` and `fresh` come next, and so are rows for each other.
-        """
-        found: list[list[tuple[float, int]]] = [[] for _ in part]
-        parts, codes = _parts(part), _codes(fresh)
-        for segment in [*self._segments, None]:
-            if segment is None:
-                queries, rows = np.tril_indices(len(part), -1)
-                table, known, first = part, codes, self._count
-            else:
-                queries, rows = segment.propose(parts, self._threshold - _SLACK)
-                table, known, first = segment.table, segment.codes, segment.first
-            same = _may_agree(codes[queries], known[rows])
-            queries, rows = queries[same], rows[same]
-            for start in range(0, len(rows), _PAIRS):
-                some = slice(start, start + _PAIRS)
-                cosines = _cosines(part[queries[some]], table[rows[some]])
-                for number in np.flatnonzero(cosines >= self._threshold) + start:
-                    found[queries[number]].append((float(cosines[number - start]), first + int(rows[number])))
-        return found
-
-    def _stands(self, number: int) -> bool:
-        """Whether a row is in the window and no later one has equal words."""
-        row = self._rows[number]
+    def _over(self, row: _Row) -> bool:
+        """Whether a row is older than the window."""
         assert self._newest is not None
-        return row.time >= self._newest - self._window and self._standing.get(row.digest) == number
+        return row.time < self._newest - self._window
 
     def _equal(self, row: _Row) -> str | None:
-        number = self._standing.get(row.digest)
-        return self._rows[number].root if number is not None and self._stands(number) else None
+        other = self._standing.get(row.digest)
+        return None if other is None or self._over(other) else other.root
 
-    def _nearest(self, row: _Row, neighbours: Sequence[tuple[float, int]]) -> str | None:
+    def _nearest(self, row: _Row, neighbours: Sequence[tuple[float, _Row]]) -> str | None:
         best: tuple[float, str] | None = None
-        for cosine, number in neighbours:
-            other = self._rows[number]
-            if self._stands(number) and row.facts.agree(other.facts):
+        for cosine, other in neighbours:
+            stands = self._standing.get(other.digest) is other and not self._over(other)
+            if stands and row.facts.agree(other.facts):
                 best = (-cosine, other.root) if best is None else min(best, (-cosine, other.root))
         return None if best is None else best[1]
 
     def _stand(self, row: _Row, root: str) -> None:
         row.root = root
-        number = self._count + len(self._fresh)
-        self._fresh.append(row)
-        self._rows[number] = row
         before = self._standing.get(row.digest)
-        if before is None or self._rows[before].time <= row.time:
-            self._standing[row.digest] = number
+        if before is None or before.time <= row.time:
+            self._standing[row.digest] = row
 
-    def _keep(self, part: Halves) -> None:
-        """Put what was seen last into its segment, and forget segments whose time is over."""
-        assert self._newest is not None
-        if not self._segments or self._newest - self._segments[-1].began >= self._window // _SEGMENTS:
-            self._segments.append(_Segment(self._count, self._newest, part.shape[1]))
-        self._segments[-1].add(self._fresh, part)
-        self._count += len(self._fresh)
-        self._fresh = []
-        while self._segments[0].latest < self._newest - self._window:
-            gone = self._segments.pop(0)
-            for number, row in enumerate(gone.rows, gone.first):
-                del self._rows[number]
-                if self._standing.get(row.digest) == number:
-                    del self._standing[row.digest]
+    def _forget(self) -> None:
+        """Forget rows whose time is over, once there are enough of them."""
+        known = self._remembered
+        if known is None or self._newest is None:
+            return
+        gone = known.before(self._newest - self._window)
+        if len(gone) <= _GONE * len(known.rows):
+            return
+        for place in gone.tolist():
+            row = known.rows[place]
+            digest = row.digest
+            if self._standing.get(digest) is row:
+                del self._standing[digest]
+        self._remembered = known.without(gone)
 
 
 def _rows(
@@ -257,15 +264,15 @@ def _rows(
     return found
 
 
-def _codes(rows: Sequence[_Row]) -> Rows:
-    """Of each row's facts what decides quickly whether two may agree; the numbers mean nothing beyond this process."""
-    codes = [(hash(row.facts.marks), hash(row.facts.numbers), row.facts.lenient) for row in rows]
+def _codes(rows: Sequence[_Row]) -> Places:
+    """What decides quickly whether two rows of equal marks may agree, for this process alone; and their times."""
+    codes = [(hash(row.facts.numbers), row.facts.lenient, row.time) for row in rows]
     return np.array(codes, dtype=np.int64).reshape(-1, 3)
 
 
-def _may_agree(one: Rows, other: Rows) -> NDArray[np.bool_]:
-    lenient = (one[:, 2] | other[:, 2]).astype(bool)
-    same: NDArray[np.bool_] = (one[:, 0] == other[:, 0]) & (lenient | (one[:, 1] == other[:, 1]))
+def _may_agree(one: Places, other: Places) -> NDArray[np.bool_]:
+    lenient = (one[:, 1] | other[:, 1]).astype(bool)
+    same: NDArray[np.bool_] = lenient | (one[:, 0] == other[:, 0])
     return same
 
 
@@ -288,7 +295,7 @@ def _directions(dim: int) -> NDArray[np.float64]:
 
 
 def _parts(vectors: Halves) -> NDArray[np.float32]:
-    """What the index keeps of each vector, made a unit: its first part, and the length of the second."""
+    """What bounds the cosines of each vector, made a unit: its first part, and the length of the second."""
     units = vectors.astype(np.float64)
     units /= _lengths(units)[:, None]
     first = units @ _directions(units.shape[1])

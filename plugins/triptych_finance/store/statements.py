@@ -64,7 +64,7 @@ class Statements:
 
 def values_of(table: Table, row: Any, **given: Any) -> dict[str, Any]:
     """The values of a row by column; `given` ones go before the row's own."""
-    return {c.name: given[c.name] if c.name in given else getattr(row, c.name) for c in table.c}
+    return {name: given[name] if name in given else getattr(row, name) for name in table.c.keys()}  # noqa: SIM118
 
 
 def between(question: Select[Any], column: Any, since: datetime | None, until: datetime | None) -> Select[Any]:

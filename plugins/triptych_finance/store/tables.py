@@ -74,7 +74,7 @@ class Json(TypeDecorator[Any]):
     def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
         """The JSON text; in ASCII, so that no character in it is beyond a database."""
         try:
-            return None if value is None else json.dumps(value, default=_plain, allow_nan=False, separators=(",", ":"))
+            return None if value is None else _JSON.encode(value)
         except (TypeError, ValueError) as error:
             raise DataError(f"{_shortened(value)} cannot be kept as JSON: {error}") from error
 
@@ -130,6 +130,9 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return dict(value)
     raise TypeError(f"it holds {value!r}")
+
+
+_JSON = json.JSONEncoder(default=_plain, allow_nan=False, separators=(",", ":"))
 
 
 def _shortened(value: Any) -> str:

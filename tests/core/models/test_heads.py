@@ -61,3 +61,40 @@ def test_a_head_comes_back_from_its_settings():
         assert again.settings == head.settings
     with pytest.raises(UnknownNameError, match="Did you mean 'regression'"):
         build_head(3, {"kind": "regresion", "names": ["x"]})
+
+
+def test_graded_targets_are_met_by_vectors_that_are_as_alike_as_they_are():
+    generator = torch.Generator().manual_seed(0)
+    head = EmbeddingHead(4, 3, contrast=0.2)
+    wanted = torch.randn(6, 3, generator=generator)
+    met = wanted.clone().requires_grad_(True)
+    best = head.loss(met, wanted)
+    best.backward()
+    assert met.grad is not None
+    assert met.grad.abs().max() < 1e-6
+    for _ in range(20):
+        assert float(head.loss(torch.randn(6, 3, generator=generator), wanted)) > float(best.detach()) + 0.01
+
+
+def test_a_sample_whose_graded_target_is_zero_counts_neither_way():
+    torch.manual_seed(1)
+    head = EmbeddingHead(4, 3)
+    targets = torch.randn(5, 6)
+    targets[2] = 0
+    logits = torch.randn(5, 3, requires_grad=True)
+    loss = head.loss(logits, targets)
+    loss.backward()
+    kept = [0, 1, 3, 4]
+    assert logits.grad is not None
+    others = head.loss(logits[kept].detach(), targets[kept])
+    assert float(loss.detach()) == pytest.approx(float(others))
+    assert logits.grad[2].abs().max() == 0
+
+
+def test_graded_targets_that_say_nothing_cost_nothing():
+    logits = torch.randn(3, 2, requires_grad=True)
+    loss = EmbeddingHead(4, 2).loss(logits, torch.zeros(3, 5))
+    loss.backward()
+    assert float(loss.detach()) == 0
+    assert logits.grad is not None
+    assert torch.equal(logits.grad, torch.zeros(3, 2))

@@ -115,8 +115,9 @@ def test_what_is_forgotten_takes_no_memory():
         vectors = np.stack([vector(day * 30 + number) for number in range(30)])
         duplicates.collapse(keys, words, vectors, [at(24 * day)] * 30)
     assert len(duplicates) <= 30 * 4
-    assert len(duplicates._rows) <= 30 * 4
-    assert sum(len(segment.rows) for segment in duplicates._segments) == len(duplicates._rows)
+    assert duplicates._remembered is not None
+    assert len(duplicates._remembered.rows) <= 30 * 4
+    assert len(duplicates._remembered.vectors) <= 30 * 8
 
 
 def test_many_copies_of_one_story_are_all_found():

@@ -15,6 +15,7 @@ import pytest
 from tests.plugins.finance.desks import DAY, HOUR, LATENESS, SECTORS, START, reading, sector
 from triptych.errors import DataError
 from triptych_finance.alerts.evidence import FOLLOW_DAYS, PRICE_DAYS, evidence
+from triptych_finance.store.outlines import Outlines
 from triptych_finance.store.schema import EntityRow, ItemRow, ReadingRow
 from triptych_finance.store.store import Store
 
@@ -73,7 +74,7 @@ def ask(store: Store, items: list[ItemRow], readings: list[ReadingRow] | None = 
         tx.add_items(items)
         tx.add_readings(readings or [])
         which = more.pop("reading", reading(ALERT))
-        found = evidence(tx, which, Gazetteer(), more.pop("prices", None), lateness=LATENESS, **more)
+        found = evidence(Outlines(tx), which, Gazetteer(), more.pop("prices", None), lateness=LATENESS, **more)
     return json.loads(json.dumps(found))
 
 
