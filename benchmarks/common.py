@@ -93,8 +93,13 @@ def machine(seed: int | None = None) -> dict[str, Any]:
         "versions": versions,
         "commit": commit + ("+changes" if dirty else ""),
         "seed": seed,
-        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": " ".join([Path(sys.argv[0]).name, *(_portable(word) for word in sys.argv[1:])]),
     }
+
+
+def _portable(word: str) -> str:
+    """An argument without the folder in which somebody keeps files on one machine."""
+    return Path(word).name if Path(word).is_absolute() else word
 
 
 def markdown(rows: Sequence[dict[str, Any]]) -> str:
