@@ -25,7 +25,8 @@ from triptych_finance.volatility.acoustics import pool, read_calls
 from triptych_finance.volatility.charts import render, thumbnail
 from triptych_finance.volatility.prices import HORIZONS, Prices
 from triptych_finance.volatility.ridge import RidgePath, best, time_blocks
-from triptych_finance.volatility.risk import RiskModel, RiskSettings
+from triptych_finance.volatility.risk import RiskModel
+from triptych_finance.volatility.settings import RiskSettings
 
 Array = np.ndarray[Any, Any]
 

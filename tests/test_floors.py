@@ -36,6 +36,7 @@ def modules_in(package: str) -> list[str]:
 
 LIGHT = [m for p in ("types", "errors", "hookspecs", "host", "builtin", "config", "data") for m in modules_in(p)]
 LIGHT += ["triptych", "triptych.vertical", "triptych_apps.cli", "triptych_customer_service", "triptych_finance"]
+LIGHT += ["triptych_recommendation"]
 
 
 def heavy_after(statement: str) -> set[str]:

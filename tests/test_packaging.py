@@ -15,6 +15,7 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 OWN = {"triptych", "triptych_apps", "triptych_configs", "triptych_customer_service", "triptych_finance"}
+OWN |= {"triptych_recommendation"}
 DISTRIBUTIONS = importlib.metadata.packages_distributions()
 # needed by what we import, not by name: torch's TensorBoard writer, timm's transforms
 NEEDED_BY_OTHERS = {"onnxscript", "tensorboard", "torchvision"}
@@ -99,6 +100,8 @@ def test_the_wheel_has_nothing_else(wheel):
 def test_the_wheel_names_its_plugins_scripts_and_licence(wheel):
     info = f"triptych-{PROJECT['version']}.dist-info"
     entry_points = wheel.read(f"{info}/entry_points.txt").decode()
-    assert "[triptych]\ncustomer_service = triptych_customer_service\nfinance = triptych_finance" in entry_points
+    own = ["customer_service = triptych_customer_service", "finance = triptych_finance"]
+    own.append("recommendation = triptych_recommendation")
+    assert "\n".join(["[triptych]", *own]) in entry_points
     assert "triptych = triptych_apps.cli:main" in entry_points
     assert f"{info}/licenses/LICENSE" in wheel.namelist()

@@ -26,6 +26,8 @@ COMMANDS = {
     "export": Lazy("triptych_apps.export:export", "Copy what answering needs, and nothing else."),
     "ask": Lazy("triptych_apps.ask:ask", "Ask a bundle one question, in words, a picture or a voice note."),
     "chat": Lazy("triptych_apps.chat:chat", "Talk with a bundle."),
+    "serve": Lazy("triptych_apps.serve:serve", "Answer over HTTP."),
+    "keys": Lazy("triptych_apps.keys:keys", "Make, list and revoke the keys of `triptych serve`."),
     "info": Lazy("triptych_apps.info:info", "Show what a bundle holds and how good it is."),
     "rollback": Lazy("triptych_apps.rollback:rollback", "Go back to the bundle before the newest one."),
     "index": Lazy("triptych_apps.index:index", "Keep a searchable index of your own items: build, add, search, ..."),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import enum
 import json
 import types
@@ -138,6 +139,7 @@ def _simple_type(annotation: Any) -> click.ParamType[Any]:
         (int, click.INT),
         (float, click.FLOAT),
         (str, click.STRING),
+        (datetime.date, click.STRING),  # the request type reads it
     ):
         if issubclass(annotation, kind):
             return option_type

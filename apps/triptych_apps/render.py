@@ -22,6 +22,10 @@ def print_metrics(metrics: Mapping[str, Any]) -> None:
     `low` and `high` are the interval of the metric before them.
     """
     groups = {name: part for name, part in metrics.items() if isinstance(part, Mapping) and name != "data"}
+    own = groups.pop("vertical", {})  # what the vertical measured itself
+    tables = {name: part for name, part in own.items() if isinstance(part, Mapping) and "rows" in part}
+    rest = {name: value for name, value in own.items() if name not in tables}
+    groups |= {**({"vertical": rest} if rest else {}), **tables}
     splits = {name: dict(_flat(part)) for name, part in groups.items() if "rows" not in part}
     names = list(dict.fromkeys(name for split in splits.values() for name, value in split.items() if value is not None))
     rows = [[name, *(split.get(name) for split in splits.values())] for name in names]

@@ -143,6 +143,10 @@ def next_command(bundle: str, request: Request | None) -> str:
         value = getattr(request, modality)
         if isinstance(value, Path):
             words += [f"--{modality}", str(value)]
+    for name in sorted(request.model_fields_set - {"text", "image", "audio"}):  # the vertical's own fields
+        value = getattr(request, name)
+        if isinstance(value, str | int | float) and not isinstance(value, bool):
+            words += [f"--{name.replace('_', '-')}", str(value)]
     return " ".join(_quote(word) for word in words)
 
 

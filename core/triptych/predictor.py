@@ -6,6 +6,7 @@ response = predictor.answer(text="I was charged twice")
 
 from __future__ import annotations
 
+import copy
 import threading
 import time
 from collections import Counter
@@ -25,7 +26,7 @@ from triptych.host import Host, default_host
 from triptych.indexing import DOCUMENTS, EXAMPLES, EXTENSION, FUSED
 from triptych.retrieval.index import Hit, VectorIndex
 from triptych.runtime.base import Array, Outcome, Session, SpaceSession, answers_of, embeddings_of
-from triptych.runtime.open import open_session, open_space, variant_with_one_space
+from triptych.runtime.open import open_session, open_space, variant_path, variant_with_one_space
 from triptych.runtime.space import Space
 from triptych.types import Modality, Prediction, Sample
 from triptych.vertical import Request, Response, Vertical
@@ -77,6 +78,7 @@ class Predictor:
         self._indexes: dict[Path, VectorIndex] = {}
         self._cached: dict[str, Any] = {}
         self._lock = threading.RLock()
+        self._parent: Predictor | None = None  # of one that answers with another variant, the one it was made from
 
     def answer(self, request: Request | None = None, **fields: Any) -> Response:
         """Answer one request, given whole or as its fields: `answer(text="...", image="photo.jpg")`.
@@ -95,26 +97,73 @@ class Predictor:
         return request
 
     def answer_batch(self, requests: Sequence[Request]) -> list[Response]:
-        """Answer several requests with one pass through the model, in the order given."""
-        started = time.perf_counter()
-        requests = [self.host.before_answer(self.vertical.name, request) for request in requests]
-        samples = [self._sample(i, request) for i, request in enumerate(requests)]
-        full = [sample.only(self.session.modalities) for sample in samples if sample.modalities]
-        outcomes = iter(self.session.run(full) if full else ())
-        responses = []
-        for request, sample in zip(requests, samples, strict=True):
-            outcome = next(outcomes) if sample.modalities else None
-            context = AnswerContext(self, sample, outcome)
-            if outcome is None:
-                response = self.vertical.answer_empty(request, context)
-                update: dict[str, Any] = {}
-            else:
-                response = self.vertical.answer(request, outcome.prediction, context)
-                update = {"attribution": outcome.prediction.attribution, "variant": outcome.variant}
-            elapsed = 1000 * (time.perf_counter() - started) / len(requests)
-            response = response.model_copy(update={**update, "milliseconds": round(elapsed, 2)})
-            responses.append(self.host.after_answer(self.vertical.name, request, response))
-        return responses
+        """Answer several requests with one pass through the model, in the order given.
+
+        Raises what `answer` raises for the first request that has no answer.
+        """
+        return self._answers(requests, _call)
+
+    def answer_each(self, requests: Sequence[Request]) -> list[Response | Exception]:
+        """As `answer_batch`, for requests that have nothing to do with each other.
+
+        One that fails has its exception in the place of its response, and the others are answered, each once.
+        """
+        return self._answers(requests, _caught)
+
+    def _answers(self, requests: Sequence[Request], attempt: Callable[..., Any]) -> list[Any]:
+        """Responses; `attempt` calls what may fail for one request, and what it gives for a failure takes its place."""
+        clock = _Clock(len(requests))
+        prepared = [attempt(self._prepared, row, request) for row, request in enumerate(requests)]
+        samples = [p[1] for p in prepared if not isinstance(p, Exception) and p[1].modalities]
+        outcomes = iter(self._outcomes([sample.only(self.session.modalities) for sample in samples], attempt))
+        found = []
+        for p in prepared:
+            outcome = next(outcomes) if not isinstance(p, Exception) and p[1].modalities else None
+            failed = next((x for x in (p, outcome) if isinstance(x, Exception)), None)
+            found.append(attempt(self._response, *p, outcome, clock) if failed is None else failed)
+        return found
+
+    def _prepared(self, row: int, request: Request) -> tuple[Request, Sample]:
+        request = self.host.before_answer(self.vertical.name, request)
+        return request, self._sample(row, request)
+
+    def _outcomes(self, samples: list[Sample], attempt: Callable[..., Any]) -> list[Any]:
+        """All samples in one pass; where that fails, each by itself, for only then it is known which one it was."""
+        if not samples:
+            return []
+        outcomes = attempt(self.session.run, samples)
+        if not isinstance(outcomes, Exception):
+            return list(outcomes)
+        if len(samples) == 1:
+            return [outcomes]
+        return [self._outcomes([sample], attempt)[0] for sample in samples]
+
+    def _response(self, request: Request, sample: Sample, outcome: Outcome | None, clock: _Clock) -> Response:
+        context = AnswerContext(self, sample, outcome)
+        if outcome is None:
+            response = self.vertical.answer_empty(request, context)
+            update: dict[str, Any] = {}
+        else:
+            response = self.vertical.answer(request, outcome.prediction, context)
+            update = {"attribution": outcome.prediction.attribution, "variant": outcome.variant}
+        response = response.model_copy(update={**update, "milliseconds": clock.milliseconds})
+        return self.host.after_answer(self.vertical.name, request, response)
+
+    def holds(self, variant: str) -> bool:
+        """Whether the bundle holds an exported variant of this name."""
+        return variant_path(self.bundle.path, variant).is_dir()
+
+    def with_variant(self, variant: str) -> Predictor:
+        """The same application, with the same state, answering with another variant of the ledger.
+
+        Raises `BundleError` where the bundle does not hold that variant.
+        """
+        if not self.holds(variant):
+            raise BundleError(f"{self.bundle.path} does not hold the variant {variant!r}")
+        other = copy.copy(self)
+        other.session = open_session(self.bundle.path, variant, self.host, self._device)
+        other._parent = self
+        return other
 
     def predict(self, samples: Sequence[Sample]) -> list[Prediction]:
         """What the model says of samples, without the vertical's rules."""
@@ -170,6 +219,8 @@ class Predictor:
         return embeddings_of(self._space(), samples)
 
     def _space(self) -> SpaceSession:
+        if self._parent is not None:
+            return self._parent._space()
         chosen = str(self.bundle.manifest.ledger.get("chosen", ""))
         if variant_with_one_space(self.bundle.path, chosen) == chosen:
             return cast("SpaceSession", self.session)
@@ -213,6 +264,28 @@ class Predictor:
             given = ", ".join(sample.modalities)
             raise DataError(f"this bundle understands {known}, and the request has only {given}")
         return sample
+
+
+class _Clock:
+    """Time since the start of a batch, shared among its requests."""
+
+    def __init__(self, requests: int) -> None:
+        self._started, self._requests = time.perf_counter(), requests
+
+    @property
+    def milliseconds(self) -> float:
+        return round(1000 * (time.perf_counter() - self._started) / self._requests, 2)
+
+
+def _call(function: Callable[..., T], *arguments: Any) -> T:
+    return function(*arguments)
+
+
+def _caught(function: Callable[..., T], *arguments: Any) -> T | Exception:
+    try:
+        return function(*arguments)
+    except Exception as error:  # one request's failure is its own, whatever it is
+        return error
 
 
 class AnswerContext:

@@ -90,6 +90,8 @@ class Vertical(ABC, Generic[RequestT, ResponseT]):
     settings_type: ClassVar[type[Section]] = Section  # checks the `[vertical]` section of the config
     # columns of the embedded sample that a user's data need not have, as {"group": "group"}
     sample_columns: ClassVar[Mapping[str, str]] = {}
+    # False where the same request always gets the same answer and leaves no trace: a server may then remember it
+    answers_depend_on_state: ClassVar[bool] = True
 
     def defaults(self) -> dict[str, Any]:
         """The config to start from, as nested dictionaries; here the packaged one of this name, where there is one.

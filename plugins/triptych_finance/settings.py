@@ -11,6 +11,7 @@ from triptych_finance.alerts.settings import AlertSettings
 from triptych_finance.language.sentences import MOST
 from triptych_finance.signal.settings import SignalSettings
 from triptych_finance.stream.settings import StreamSettings
+from triptych_finance.volatility.settings import RiskSettings
 
 
 class Settings(Section):
@@ -20,6 +21,9 @@ class Settings(Section):
     sentences: Annotated[int, Field(ge=1, le=10_000)] = MOST  # of one text that are read, from its beginning
     shown: Annotated[int, Field(ge=1)] = 3  # sentences that an answer quotes
     neighbours: Annotated[int, Field(ge=0)] = 3  # past items that an answer shows
+    ocr: str = "auto"  # what reads pictures of pages: "auto", "off" or the name of a reader
+    prices: str | None = None  # a file of daily prices, for the risk head; None: the sample's, with the sample
+    risk: RiskSettings = RiskSettings()
     signal: SignalSettings = SignalSettings()
     alerts: AlertSettings = AlertSettings()
     stream: StreamSettings = StreamSettings()

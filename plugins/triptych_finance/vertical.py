@@ -5,14 +5,16 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from triptych.types import Prediction, Sample, Task
+from triptych.types import Document, Prediction, Sample, Task
 from triptych.vertical import Evidence, Vertical
 from triptych_finance.language.entities import Gazetteer
 from triptych_finance.language.reading import Reading, SentenceScore, read_document
+from triptych_finance.outlook import build_head, read_prices, risk_of, risk_words
+from triptych_finance.pages import READ, with_page_read
 from triptych_finance.responses import EntityMood, Label, Mood, News, SentenceMood
 from triptych_finance.sample import sample_table
 from triptych_finance.scoring import LABELS, Scores, readable, score_of
@@ -20,6 +22,7 @@ from triptych_finance.settings import Settings
 
 if TYPE_CHECKING:
     from triptych.predictor import AnswerContext
+    from triptych.vertical import Extension
 
 DESCRIPTIONS: Mapping[str, str] = {
     "negative": "Bad news for the company: profit falls, a loss, a warning, a recall, a fine, jobs are cut.",
@@ -57,28 +60,43 @@ class Finance(Vertical[News, Mood]):
         return News(text="Torvenna raises its forecast, but Skelvoort warns of a loss")
 
     def enrich(self, sample: Sample, settings: Settings) -> Sample:
-        """Clean the text and write the outcome of comparisons into it; of a long one, its beginning."""
+        """Read a picture of a page, clean the text, and write the outcome of comparisons into its beginning."""
+        sample = with_page_read(sample, settings.ocr)
         if not isinstance(sample.text, str):
             return sample
         return sample.replace(text=readable(sample.text.lstrip()[:LONGEST]))
 
+    def documents(self, settings: Settings, data: Path) -> Sequence[Document]:
+        """None: what is alike is found among the examples. Raises `DataError` for prices that cannot be read.
+
+        It is asked before anything is trained, so that a wrong file costs no training.
+        """
+        read_prices(settings, data)
+        return ()
+
+    def extend(self, extension: Extension) -> dict[str, Any]:
+        """Add the risk head, where there are prices; returns what it is worth on the newest items."""
+        return {"risk": build_head(extension, gazetteer_of(extension.settings))}
+
     def answer(self, request: News, prediction: Prediction, context: AnswerContext) -> Mood:
         """The mood of the item, and of each company that it names or that the request says it concerns.
 
-        Text alone is read sentence by sentence, as the monitor reads it. Where a picture or a sound came with it, the
-        model's judgement of all parts together stands, and the text says which company gets what. Raises
-        `UnknownNameError` for a company in the request that the gazetteer lacks.
+        Text alone, that of a page among it, is read sentence by sentence, as the monitor reads it. Where a chart or a
+        sound came with it, the model's judgement of all parts together stands, and the text says which company gets
+        what. Raises `UnknownNameError` for a company in the request that the gazetteer lacks.
         """
         settings = context.settings
         assert isinstance(settings, Settings)  # `settings_type` says so
         gazetteer = gazetteer_of(settings)
         hint = [gazetteer.symbol(symbol) for symbol in request.entities]
         scorer = _RequestScorer(prediction, context)
-        reading = read_document(request.text or "", hint, gazetteer, scorer, most=settings.sentences)
+        text = "\n".join(part for part in (request.text, context.sample.metadata.get(READ)) if part)
+        reading = read_document(text, hint, gazetteer, scorer, most=settings.sentences)
         together = tuple(prediction.probabilities.get(label, 0.0) for label in LABELS)
-        alone = bool(reading.sentences) and request.image is None and request.audio is None
+        alone = bool(reading.sentences) and context.sample.image is None and context.sample.audio is None
         probabilities = reading.probabilities if alone else together
         label = LABELS[int(np.argmax(probabilities))]
+        risk, no_risk = risk_of([found.symbol for found in reading.entities], request.when, context)
         mood = Mood(
             answer="-",
             confidence=min(1.0, max(probabilities)),
@@ -92,8 +110,10 @@ class Finance(Vertical[News, Mood]):
                 for s in _carrying(reading.sentences, score_of(probabilities), settings.shown)
             ],
             entities=_companies(reading, score_of(probabilities), gazetteer),
+            risk=risk,
+            no_risk=no_risk,
             sentences_read=len(reading.sentences),
-            characters_unread=len((request.text or "").rstrip()[reading.read :]) if reading.sentences else 0,
+            characters_unread=len(text.rstrip()[reading.read :]) if reading.sentences else 0,
         )
         return mood.model_copy(update={"answer": _words(mood)})
 
@@ -180,6 +200,7 @@ def _words(mood: Mood) -> str:
     if mood.label != "neutral" and mood.sentences_read > 1:
         text = mood.sentences[0].text
         parts.append(f'It rests most on: "{text if len(text) <= QUOTED else text[: QUOTED - 1] + "…"}"')
+    parts += risk_words(mood.risk)
     if mood.characters_unread:
         count = (
             f"The first {mood.sentences_read} sentences were read" if mood.sentences_read > 1 else "The start was read"

@@ -93,6 +93,11 @@ def test_metrics_stand_in_a_column_for_each_split(capsys):
                 "best_single": "text",
                 "verdict": "all modalities together are better",
             },
+            "vertical": {
+                "shelves": 4,
+                "shelf_life": {"rows": [{"days": 7, "kept": 0.75}], "verdict": "it keeps"},
+                "smell": {"rows": [], "verdict": "nothing smelled"},
+            },
         }
     )
     out = capsys.readouterr().out
@@ -102,6 +107,8 @@ def test_metrics_stand_in_a_column_for_each_split(capsys):
     assert "train" not in out
     assert "text + image" in out
     assert "all modalities together are better" in out
+    assert "Shelf life" in out
+    assert out.index("shelves") < out.index("0.75") < out.index("it keeps") < out.index("nothing smelled")
     assert out.count("ece") == 1
 
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from tests.core.runtime import serving
 from tests.core.runtime.bundles import serving_host, write_bundle
-from triptych.errors import ConfigError, DataError
+from triptych.errors import BundleError, ConfigError, DataError
 from triptych.predictor import Predictor, load
 from triptych.runtime.cascade import Cascade
 from triptych.types import Sample
@@ -81,3 +81,39 @@ def test_many_threads_get_the_same_answers(predictor):
 def test_a_device_that_the_bundle_does_not_serve_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="exported for cpu only"):
         load(write_bundle(tmp_path / "b", tmp_path / "w"), host=serving_host(), device="cuda")
+
+
+def test_requests_that_have_nothing_to_do_with_each_other_fail_alone_and_are_answered_once(predictor, monkeypatch):
+    asked = []
+    answer = serving.Served.answer
+
+    def answering(self, request, prediction, context):
+        asked.append(request.text)
+        if request.text == "a bug":
+            raise KeyError("bug")
+        return answer(self, request, prediction, context)
+
+    monkeypatch.setattr(serving.Served, "answer", answering)
+    texts = ["red", "a bug", None, "blue"]
+    requests = [predictor.request(text=text) for text in texts]
+    requests.insert(1, predictor.request(image=b"no picture"))
+    found = predictor.answer_each(requests)
+    assert [f.answer if not isinstance(f, Exception) else type(f) for f in found] == [
+        "It is red", DataError, KeyError, DataError, "It is blue",
+    ]  # fmt: skip
+    assert asked == ["red", "a bug", "blue"]
+    assert all(f.milliseconds > 0 for f in (found[0], found[-1]))
+    with pytest.raises(DataError):
+        predictor.answer_batch(requests)
+
+
+def test_another_variant_answers_with_the_same_state(cascade):
+    small = cascade.with_variant("tiny:3")
+    assert small.answer(text="green").variant == "tiny:3"
+    assert small.state == cascade.state
+    assert cascade.answer(text="green").variant == "sure"
+    assert cascade.holds("tiny:3")
+    assert not cascade.holds("huge")
+    assert (small.embed([Sample("1", text="red")]) == cascade.embed([Sample("1", text="red")])).all()
+    with pytest.raises(BundleError, match="huge"):
+        cascade.with_variant("huge")

@@ -79,6 +79,11 @@ def manifest(**changes: Any) -> Manifest:
             "validation": split,
             "test": {**split, "out_of_scope": {"auroc": 0.97, "threshold_basis": "out-of-scope"}},
             "subsets": {"rows": [{"parts": "text", "accuracy": 0.8}], "verdict": "Together is better."},
+            "vertical": {
+                "shelves": 4,
+                "shelf_life": {"rows": [{"days": 7, "kept": 0.75}], "verdict": "It keeps."},
+                "smell": {"rows": [], "verdict": "Nothing smelled."},
+            },
         },
         "ledger": ledger.to_json(),
     }
@@ -102,6 +107,10 @@ def test_everything_that_was_found_is_in_both(written: Path) -> None:
         "no GPU was found",
         "out of scope 3",
         "Together is better.",
+        "Shelf life",
+        "0.75",
+        "It keeps.",
+        "Nothing smelled.",
         "threshold basis",
         "int8 is chosen",
         "Worth it: ",

@@ -30,6 +30,8 @@ AUDIO_SUFFIXES = (
     ".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".m4a", ".aac", ".aiff", ".aif", ".webm", ".weba", ".mp4", ".amr"
 )  # fmt: skip
 TEXT_SUFFIXES = (".txt",)
+# Pillow knows more, and hands some of those (PostScript) to other programs
+_IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM")
 
 # Outside of these the header is damaged; a resampling filter for an absurd rate would also fill the memory.
 _SAMPLE_RATES_HZ = range(1_000, 768_001)
@@ -159,7 +161,7 @@ def _open_image(value: Any, name: str) -> Image.Image:
     from PIL import Image, UnidentifiedImageError
 
     try:
-        return Image.open(_readable(value, name))
+        return Image.open(_readable(value, name), formats=_IMAGE_FORMATS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise DataError(
             f"the picture has far more pixels than data.max_image_pixels allows ({error})", file=name

@@ -52,8 +52,9 @@ def fit_trust(model: MultimodalModel, features: Features, targets: Tensor, *, se
             )
         return total
 
-    before = _minimise(loss, [warmth])
-    after = _minimise(loss, [trust, warmth])
+    temperatures = [warmth] if scaled else []  # the losses of other heads know no temperature
+    before = _minimise(loss, temperatures)
+    after = _minimise(loss, [trust, *temperatures])
     better = after < before
     if not better:
         with torch.no_grad():
@@ -79,6 +80,9 @@ def _cases(features: Features) -> list[tuple[Tensor, Tensor]]:
 
 def _minimise(loss: Callable[[], Tensor], parameters: list[Tensor]) -> float:
     """L-BFGS over `parameters` only; whatever else has a gradient is left alone. Returns the loss reached."""
+    with torch.no_grad():
+        if not parameters:
+            return float(loss())
     optimizer = torch.optim.LBFGS(parameters, max_iter=_STEPS, line_search_fn="strong_wolfe")
 
     def closure() -> Tensor:

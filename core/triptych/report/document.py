@@ -67,6 +67,10 @@ def document(
         subsets = metrics["subsets"]
         caption = "Every subset of the modalities with the trained model, on the test samples that have all of them"
         sections.append(Section("Modalities", [table(caption, subsets["rows"]), subsets["verdict"]]))
+    for name, part in metrics.get("vertical", {}).items():  # what the vertical measured itself, where it is a table
+        if isinstance(part, Mapping) and "rows" in part:
+            blocks: list[Block] = [table("As the application measured it", part["rows"])] if part["rows"] else []
+            sections.append(Section(name.replace("_", " ").capitalize(), [*blocks, str(part.get("verdict", ""))]))
     sections.append(Section("Cost", _cost(ledger, picture)))
     optional = [("Contract", contract_table(ledger)), ("Compression", steps_table(ledger))]
     sections += [Section(title, [found]) for title, found in optional if found is not None]

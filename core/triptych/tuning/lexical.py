@@ -7,6 +7,7 @@ and leave the encoder nothing to learn.
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from collections.abc import Sequence
 
@@ -22,8 +23,10 @@ from triptych.models.multimodal import MultimodalModel
 from triptych.tuning.base import TuningReport
 from triptych.types import Sample
 
-SHARES = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0)
+SHARES = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0)
 """What the lexical scores are multiplied by before they are added to the logits; tried on validation data."""
+SHARPNESS = (0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0)
+"""What logits are multiplied by when shares are compared by their loss: how sure they are is calibrated afterwards."""
 DEFAULT_SHARE = 2.0
 """Without validation data."""
 LENGTH = 0.5
@@ -59,7 +62,8 @@ def add_lexical(
 ) -> TuningReport:
     """Put a table learnt on `train` beside a tuned encoder that wants one; the report with what that did and cost.
 
-    Its share, unless given, is the one with the best accuracy on `validation`, the lowest loss deciding between equals.
+    Its share, unless given, is the one with the lowest loss on `validation` among those whose accuracy is within a
+    standard error of the best (Breiman et al. 1984): a few hundred samples do not tell more by their accuracy.
     """
     if not wants_lexical(model):
         return report
@@ -151,7 +155,10 @@ def _choose(model: MultimodalModel, table: LexicalTable, validation: Sequence[Sa
     def quality(share: float) -> tuple[float, float]:
         blended = logits + share * scores
         right = float((blended.argmax(dim=1) == targets).float().mean())
-        return right, -float(model.head.loss(blended, targets))
+        return right, min(float(model.head.loss(sharpness * blended, targets)) for sharpness in SHARPNESS)
 
-    share = max(SHARES, key=quality)
-    return share, quality(share)[0]
+    found = {share: quality(share) for share in SHARES}
+    most = max(right for right, _ in found.values())
+    doubt = math.sqrt(most * (1 - most) / len(validation))
+    share = min((s for s in SHARES if found[s][0] >= most - doubt), key=lambda s: found[s][1])
+    return share, found[share][0]

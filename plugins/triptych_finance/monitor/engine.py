@@ -39,7 +39,7 @@ from triptych_finance.stream.source import Poll
 
 log = logging.getLogger(__name__)
 
-_WEEK = timedelta(hours=WEEK_HOURS)
+_HOUR, _WEEK = timedelta(hours=1), timedelta(hours=WEEK_HOURS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +129,24 @@ class Monitor:
         self._memory = memory
         return Processed(verdicts=len(verdicts))
 
+    def beat(self, now: datetime) -> Processed:
+        """Let event time go on to the last full hour of the clock, in one transaction: while a live stream is silent.
+
+        What comes of it depends on the hour alone: a monitor that was killed and looks again comes to the same store,
+        with however many looks in between. Before the first item nothing happens.
+        """
+        memory = self._remembered()
+        watermark = memory.board.clock.watermark
+        hour = EPOCH + (now - EPOCH) // _HOUR * _HOUR
+        if watermark is None or hour <= moment(watermark):
+            return Processed()
+        self._memory = None
+        with self.store.transaction() as tx:
+            done = _Step(self, memory, tx).pass_time(hour)
+        self._memory = memory
+        self._now = _clock_of(memory)
+        return done
+
     def _remembered(self) -> Memory:
         if self._memory is None:
             with self.store.reading() as tx:
@@ -194,6 +212,13 @@ class _Step:
         tx.put_states(DRIFTS, {f"{d.source}:{d.feature}:{d.start.isoformat()}": _as_json(d) for d in self.drifts})
         tx.set_cursor(source, poll.cursor)
         return Processed(counts, len(self.readings), self.notices, self.drifts, len(verdicts))
+
+    def pass_time(self, now: datetime) -> Processed:
+        verdicts = settle(self.tx, self.memory.board.feedback)
+        self.readings += self.memory.board.pass_time(now)
+        self._conclude()
+        self.memory.save(self.tx)
+        return Processed(readings=len(self.readings), notices=self.notices, verdicts=len(verdicts))
 
     def _observe(self, row: ItemRow, read: Reading, arrived: datetime) -> None:
         """Let one item have its effect before the next is looked at."""

@@ -42,6 +42,7 @@ class Feeder:
         self._committed: deque[str] = deque()
         self._stop = threading.Event()
         self._failures = 0
+        self.quiet = False  # it has nothing for now: when last asked, it answered and gave nothing
         self._thread = threading.Thread(target=self._work, name=f"source {source.name}", daemon=True)
 
     def start(self) -> None:
@@ -87,9 +88,12 @@ class Feeder:
         began = time.monotonic()
         poll = self.source.poll(self._cursor, self._limit, self._wait_s)
         if poll.items or poll.problems or poll.ended or poll.cursor != (self._cursor or ""):
+            self.quiet = False
             self._put(Given(self, poll))
             self._cursor = poll.cursor
+            self.quiet = poll.ended
         else:
+            self.quiet = poll.answered
             self._stop.wait(max(0.0, began + self._wait_s - time.monotonic()))  # for a source that does not wait
         return poll.ended
 
@@ -107,6 +111,7 @@ class Feeder:
                 pass
 
     def _failed(self, error: Exception) -> None:
+        self.quiet = False
         if not self._failures:
             log.warning("%s fails and is tried again: %s", self.source.name, error or type(error).__name__)
         self._stop.wait(min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(self._failures, 20)))

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from types import FrameType
 
 from triptych.errors import ConfigError, MissingError
@@ -59,6 +60,7 @@ def run(
     stop: threading.Event | None = None,
     until_ended: bool = True,
     progress: Callable[[Progress], None] | None = None,
+    clock: Callable[[], datetime] | None = None,
 ) -> Progress:
     """Process what the sources give until `stop` is set or, with `until_ended`, until all of them have ended.
 
@@ -66,13 +68,15 @@ def run(
 
     With `until_ended`, as in a replay, an error of a source or of the store ends the run. Without, a source that fails
     and a store that cannot be written are named once and tried again until they are back. Either way what is committed
-    stays, and the next run goes on behind it. Raises `ConfigError` for two sources of one name.
+    stays, and the next run goes on behind it. With a `clock`, for live sources alone, event time goes on with its hours
+    while every source answers and none has anything; see `Monitor.beat`. Raises `ConfigError` for two sources of one
+    name.
     """
     names = [source.name for source in sources]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice or not names:
         raise ConfigError([f"two sources are called {name!r}" for name in twice] or "there is no source to read")
-    return _Run(monitor, sources, stop or threading.Event(), until_ended, progress).go(deliverer)
+    return _Run(monitor, sources, stop or threading.Event(), until_ended, progress, clock).go(deliverer)
 
 
 @contextlib.contextmanager
@@ -104,8 +108,10 @@ class _Run:
         stop: threading.Event,
         until_ended: bool,
         progress: Callable[[Progress], None] | None,
+        clock: Callable[[], datetime] | None,
     ) -> None:
         self.monitor, self.stop, self.until_ended = monitor, stop, until_ended
+        self.clock = clock
         self.progress = progress or (lambda _: None)
         self.done = Progress()
         self.queue: queue.Queue[Given] = queue.Queue(maxsize=1)
@@ -141,8 +147,8 @@ class _Run:
             try:
                 given = self.queue.get(timeout=_LOOK_S)
             except queue.Empty:
-                done, problems = self._patiently(self.monitor.attend), []
-                if not done.verdicts:
+                done, problems = self._patiently(self._meanwhile), []
+                if not (done.verdicts or done.readings or done.notices):
                     continue
             else:
                 if given.poll is None:
@@ -156,6 +162,14 @@ class _Run:
                 news.set()
             self.progress(self.done)
         self.done.ended = not left
+
+    def _meanwhile(self) -> Processed:
+        """What is to be done while no items come: event time goes on, or verdicts are taken up."""
+        if self.clock is not None and all(feeder.quiet for feeder in self.feeders):
+            done = self.monitor.beat(self.clock())
+            if done.verdicts or done.readings or done.notices:
+                return done
+        return self.monitor.attend()
 
     def _commit(self, feeder: Feeder, poll: Poll) -> Processed:
         for problem in poll.problems:

@@ -132,12 +132,15 @@ class Board:
         for event in waiting:
             time = self.clock.place(event.time)
             self._take(event, time)
-            last = (self.clock.reach(time) - self._lateness) // self._size - 1
-            if self._closed is None:
-                self._closed = last
-            while self._closed < last:
-                self._close(self._closed + 1, readings)
-                self._closed += 1
+            self._close_until(self.clock.reach(time), readings)
+        return readings
+
+    def pass_time(self, now: datetime) -> list[SignalReading]:
+        """As `advance`, of a stream that is silent: the watermark goes on to `now`. Before any news it stands."""
+        at = micros(now)
+        readings = self.advance(moment(max(at, self.clock.now or at)))
+        if self._closed is not None:
+            self._close_until(self.clock.reach(at), readings)
         return readings
 
     def feedback(self, entity: str, time: datetime, false_alarm: bool) -> bool:
@@ -242,6 +245,14 @@ class Board:
         sums[0] += event.weight
         sums[1] += weight * event.score
         sums[2] += weight
+
+    def _close_until(self, watermark: int, readings: list[SignalReading]) -> None:
+        last = (watermark - self._lateness) // self._size - 1
+        if self._closed is None:
+            self._closed = last
+        while self._closed < last:
+            self._close(self._closed + 1, readings)
+            self._closed += 1
 
     def _close(self, bucket: int, readings: list[SignalReading]) -> None:
         start, end = moment(bucket * self._size), moment((bucket + 1) * self._size)

@@ -148,7 +148,8 @@ class Directory:
                 self._entries = None
             place = self._step(place, items, problems)
         self._place = place
-        return Poll(items, str(place), False, [storable(problem) for problem in problems])
+        told = [storable(problem) for problem in problems]
+        return Poll(items, str(place), False, told, answered="folder" not in self._told)
 
     def acknowledge(self, cursor: str) -> None:
         """Move the files that the cursor names as read to `done/` or `failed/`."""

@@ -137,7 +137,7 @@ class Feed:
         if not self._backlog and self._document is not None:
             place, self._document = self._document, None
         self._place = place
-        return Poll(items, str(place), False, problems)
+        return Poll(items, str(place), False, problems, answered=place.failures == 0)
 
     def acknowledge(self, cursor: str) -> None:
         """Nothing to do: a feed does not know who has read it."""

@@ -95,7 +95,7 @@ def read_record(
             arrived=now,
             title=title,
             url=_url(values),
-            entities=_entities(values.get("entities")),
+            entities=read_symbols(values.get("entities")),
             metadata=_metadata(values),
         )
     except DataError as error:
@@ -255,7 +255,7 @@ def _url(values: Mapping[str, Any]) -> str:
     return address if re.match(r"https?://\S+$", address) else ""
 
 
-def _entities(value: Any) -> tuple[str, ...]:
+def read_symbols(value: Any) -> tuple[str, ...]:
     """Symbols from "A|B" or a list (also as JSON in a cell), each once."""
     if _blank(value):
         return ()

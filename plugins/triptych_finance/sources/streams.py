@@ -129,7 +129,7 @@ class Stream:
         if entries:
             self._last = entries[-1][0].decode()
             self._given.append((self._last, [number for number, _ in entries]))
-        return Poll(items, self._last, False, problems)
+        return Poll(items, self._last, False, problems, answered=not self._failures)
 
     def acknowledge(self, cursor: str) -> None:
         """Tell the server that all up to the cursor is done; where it is away, the next poll does."""

@@ -93,6 +93,11 @@ class Replay:
         read_rows(path)  # a missing file is an error now, not when the first item is asked for
         return cls(path, name=name, options=options)
 
+    @property
+    def paced(self) -> bool:
+        """Whether it waits for the times of its rows."""
+        return self._options.speed is not None
+
     def poll(self, cursor: str | None, limit: int, wait_s: float) -> Poll:
         """At most `limit` rows after the cursor. Raises `DataError` for a file that cannot be used."""
         until = self._clock() + wait_s

@@ -7,9 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-from sqlalchemy import LargeBinary, delete, func, select, type_coerce, update
+from sqlalchemy import delete, func, select, update
 
 from triptych.errors import DataError
 from triptych_finance.store import tables
@@ -93,20 +91,6 @@ class Transaction(Statements):
         rows = rows if limit is None else rows[max(len(rows) - limit, 0) :]
         entities = self._entities([row.number for row in rows])
         return [_item_row(row._mapping, entities.get(row.number, ())) for row in rows]
-
-    def recent_vectors(self, since: datetime) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Numbers [n] and vectors [n, dim] of the items published since then that have one, in the order of numbers.
-
-        Vectors of another length than the latest one's, left by another model, are not among them.
-        """
-        item = tables.item
-        question = select(item.c.number, type_coerce(item.c.vector, LargeBinary))
-        question = question.where(item.c.published >= since, item.c.vector.is_not(None)).order_by(item.c.number)
-        found = self.connection.execute(question).all()
-        size = len(found[-1][1]) if found else 0
-        found = [row for row in found if len(row[1]) == size]
-        vectors = np.frombuffer(b"".join(row[1] for row in found), dtype="<f2").astype(np.float32)
-        return np.array([row[0] for row in found], dtype=np.int64), vectors.reshape(len(found), size // 2)
 
     def get_state(self, kind: str, key: str) -> dict[str, Any] | None:
         """The state kept under a kind and key, or None."""

@@ -14,4 +14,5 @@ class StreamSettings(Section):
 
     chunk: Annotated[int, Field(ge=1, le=10_000)] = 200  # items that are scored and committed together, at most
     wait_seconds: Annotated[float, Field(gt=0, le=60)] = 1.0  # for something new; stopping takes as long
+    heartbeat: bool = True  # live, event time goes on with the clock while nothing comes
     keep_days: Annotated[int, Field(ge=1)] = 730  # of event time, for items, readings and alerts that are over

@@ -24,13 +24,15 @@ class Poll:
     """What one call of `Source.poll` found.
 
     `cursor` is the place behind all of it, problems included; `problems` name file, row or entry, and stand for
-    entries that were passed over; `ended` says that nothing will ever follow.
+    entries that were passed over; `ended` says that nothing will ever follow. Not `answered`: where the items come from
+    does not answer just now, so that there may be some.
     """
 
     items: list[Item]
     cursor: str
     ended: bool
     problems: list[str]
+    answered: bool = True
 
 
 @runtime_checkable

@@ -66,6 +66,7 @@ def monitor(
     from triptych_finance.alerts.delivery import Deliverer, open_channels
     from triptych_finance.monitor.engine import Monitor
     from triptych_finance.monitor.loop import run, stop_on_signals
+    from triptych_finance.sources.parsing import utc_now
     from triptych_finance.surface import opening
     from triptych_finance.surface.happenings import print_progress
     from triptych_finance.surface.wording import print_json, say
@@ -82,8 +83,10 @@ def monitor(
             say(f"watching {', '.join(source.name for source in streams)}; Ctrl-C ends it")
             with stop_on_signals() as stop:
                 live = not all(source.startswith("replay:") for source in sources)
+                clock = utc_now if live and reader.settings.stream.heartbeat else None
                 done = run(
                     engine, streams, deliverer=deliverer, stop=stop, until_ended=not live, progress=_teller(),
+                    clock=clock,
                 )  # fmt: skip
                 stopped = stop.is_set()
     if as_json:

@@ -91,15 +91,20 @@ def open_store(store: str | None, *, writer: bool) -> Iterator[Store]:
 
 @contextlib.contextmanager
 def open_sources(specs: Sequence[str], store: Store) -> Iterator[list[Source]]:
-    """The sources of some addresses; all are closed at the end."""
+    """The sources of some addresses, several replays merged into one; all are closed at the end."""
+    from triptych_finance.sources.merged import Merged
+    from triptych_finance.sources.tables import Replay
     from triptych_finance.stream.source import open_source
 
     with contextlib.ExitStack() as stack:
-        sources = []
+        sources: list[Source] = []
         for spec in specs:
             source = open_source(spec, store=store)
             stack.callback(source.close)
             sources.append(source)
+        replays = [source for source in sources if isinstance(source, Replay)]
+        if len(replays) > 1:
+            sources = [Merged(replays), *(source for source in sources if not isinstance(source, Replay))]
         yield sources
 
 

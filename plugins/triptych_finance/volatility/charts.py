@@ -50,6 +50,13 @@ def render(history: History, size: tuple[int, int] = SIZE, *, span: float | None
     return np.asarray(picture, dtype=np.uint8).copy()
 
 
+def is_drawn(picture: Picture) -> bool:
+    """Whether a picture [height, width, 3] may be one of `render`: it has no other colours."""
+    codes = picture.astype(np.int32) @ np.array([1 << 16, 1 << 8, 1], dtype=np.int32)
+    known = [(red << 16) + (green << 8) + blue for red, green, blue in (PAPER, RISE, FALL, VOLUME)]
+    return bool(np.isin(codes, known).all())
+
+
 def thumbnail(picture: Picture, size: tuple[int, int] = THUMBNAIL) -> npt.NDArray[np.float32]:
     """How much ink lies in each cell of a grid over a picture [height, width, 3], float32 [rows * columns] in [0, 1].
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import nnls
 
 Array = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]
@@ -103,6 +102,8 @@ def earned_weights(target: Array, predictions: Sequence[Array]) -> Array:
     Non-negative least squares, then each weight is multiplied by 1 - (its standard error / the weight)^2, and is 0
     where the error is larger: a garrote (Breiman 1995). The predictions must come from rows they were not fitted on.
     """
+    from scipy.optimize import nnls  # late: only fitting needs it
+
     x = np.stack(predictions, axis=1)
     weights = np.zeros(x.shape[1])
     found, _ = nnls(x, target)

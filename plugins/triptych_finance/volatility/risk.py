@@ -11,31 +11,23 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from triptych.config import Section
 from triptych.errors import BundleError, DataError, UnknownNameError
 from triptych.files import write_synced
 from triptych_finance.volatility.prices import HORIZONS
 from triptych_finance.volatility.ridge import Array, Linear, Scaling
+from triptych_finance.volatility.settings import RiskSettings
 from triptych_finance.volatility.stacking import LEAST_ROWS, PAST, Base, Stage, Subset, fit_stage, present
 
 BLOCKS = (PAST, "text", "audio", "chart")
 TENSORS, META = "risk.safetensors", "risk.json"
 FORMAT = 1
-
-
-class RiskSettings(Section):
-    """How the volatility model is fitted."""
-
-    level: Annotated[float, Field(ge=0.5, lt=1)] = 0.9  # how often the interval should hold what comes
-    folds: Annotated[int, Field(ge=2, le=20)] = 5  # stretches of time on which strengths and weights are chosen
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,7 +71,7 @@ class RiskModel:
             needed = max(LEAST_ROWS, 2 * settings.folds, math.ceil(settings.level / (1 - settings.level)))
             if known.sum() < needed:
                 reason = f"volatility over {days} days is known of {known.sum()} samples, {needed} are needed"
-                raise DataError(f"{reason} (risk.level and risk.folds set how many)")
+                raise DataError(f"{reason} (vertical.risk.level and vertical.risk.folds set how many)")
             for with_past in (False, True):
                 rows = np.flatnonzero(known & present(PAST, blocks[PAST])) if with_past else np.flatnonzero(known)
                 if len(rows) >= needed:
@@ -103,7 +95,7 @@ class RiskModel:
                 raise DataError(reason)
         has = {name: present(name, block) for name, block in blocks.items()}
         subsets = [tuple(name for name in BLOCKS if has[name][row]) for row in range(max(sizes))]
-        values, reach = np.zeros((2, len(subsets), len(HORIZONS)))
+        values, widths = np.zeros((2, len(subsets), len(HORIZONS)))
         for subset in sorted(set(subsets)):
             rows = np.array([row for row, other in enumerate(subsets) if other == subset], dtype=np.int64)
             for column, days in enumerate(HORIZONS):
@@ -112,8 +104,8 @@ class RiskModel:
                 for name, weight in zip(usable, stage.weights[usable], strict=True):
                     if weight:
                         values[rows, column] += weight * stage.corrections[name].predict(blocks[name][rows])
-                reach[rows, column] = _reach(stage.residuals[usable], self.settings.level)
-        return Forecast(values, values - reach, values + reach, tuple(subsets))
+                widths[rows, column] = reach(stage.residuals[usable], self.settings.level)
+        return Forecast(values, values - widths, values + widths, tuple(subsets))
 
     def weights(self, subset: Sequence[str]) -> dict[int, dict[str, float]]:
         """By horizon, the weight with which each block but the past corrects a sample that has the subset."""
@@ -183,7 +175,7 @@ class RiskModel:
         return stage, usable
 
 
-def _reach(residuals: Array, level: float) -> float:
+def reach(residuals: Array, level: float) -> float:
     """Half the width of an interval that holds a share `level`: cross-conformal (Vovk 2015) on sorted residuals."""
     rank = math.ceil((len(residuals) + 1) * level)
     return float(residuals[min(rank, len(residuals)) - 1])

@@ -146,3 +146,9 @@ def test_missing_files_folders_and_foreign_types_are_named(tmp_path: Path) -> No
         load_image(b"")
     with pytest.raises(DataError, match="int"):
         load_image(3)
+
+
+def test_formats_that_pillow_hands_to_other_programs_are_not_opened():
+    postscript = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n"
+    with pytest.raises(DataError, match="not a picture in a format that is read here"):
+        load_image(postscript)

@@ -78,3 +78,13 @@ def test_trust_is_left_alone_where_there_is_none_or_nothing_to_compare():
     assert fit_trust(tiny_model("mean"), features, targets) is None
     assert fit_trust(tiny_model(parts=("text",)), features, targets) is None
     assert fit_trust(tiny_model("late"), features.only(["text"]), targets) is None
+
+
+@pytest.mark.parametrize("kind", ["embedding", "regression"])
+def test_trust_is_fitted_for_heads_without_a_temperature(kind):
+    head = {"kind": "embedding", "outputs": 8} if kind == "embedding" else {"kind": "regression", "names": ["value"]}
+    features, targets = views(60)
+    model = tiny_model(head=head)
+    held = targets if kind == "embedding" else model.head.encode(targets.float().tolist())
+    moved = fit_trust(model, features, held)
+    assert moved is None or set(moved) == {"text", "image", "audio"}

@@ -287,3 +287,31 @@ def test_feedback_counts_once_for_any_time_of_the_alarm_and_survives_a_restart()
     assert board.feedback(alarm.entity, alarm.start + HOUR, True)
     assert not board.feedback("NOBODY", alarm.start, False)
     assert not board.feedback(alarm.entity, START - 1000 * HOUR, False)
+
+
+@settings(max_examples=30, deadline=None)
+@given(streams, st.lists(st.integers(0, 24 * 60), max_size=20))
+def test_how_often_a_silent_stream_is_looked_at_changes_nothing(stream: list[Observation], looks: list[int]):
+    one, other, kept = Board(SETTING), Board(SETTING), {}
+    said = replay(one, stream)
+    assert replay(other, stream) == said
+    for hours in sorted(looks):
+        said += one.pass_time(at(hours))
+        one = stored(one, kept)
+    again = replay(Board(SETTING), stream) + (other.pass_time(at(max(looks))) if looks else [])
+    assert said == again
+    one.dump(), other.dump()
+    assert (one.clock.watermark, one.entities) == (other.clock.watermark, other.entities)
+
+
+def test_a_silent_stream_closes_its_buckets_when_their_lateness_is_over():
+    board = Board(SETTING)
+    board.observe([seen(3)])
+    board.advance(at(3))
+    assert board.pass_time(at(24 + SETTING.lateness_hours) - timedelta(microseconds=1)) == []
+    (entity, sector) = board.pass_time(at(24 + SETTING.lateness_hours))
+    assert (entity.entity, sector.entity, entity.end) == ("ACME", "sector:Tools", at(24))
+    board.observe([seen(20)])  # too late now
+    board.advance(at(31))
+    assert board.late == 1
+    assert Board(SETTING).pass_time(at(1000)) == []

@@ -334,5 +334,20 @@ def test_ctrl_c_ends_a_live_monitor_with_all_that_came_committed(call: Call, ite
     assert json.loads(out.partition('\n{"error"')[0])["counts"]["items"] == wanted
 
 
+def test_several_replays_are_one_stream_by_time(call: Call, items: Path, tmp_path: Path):
+    header, *lines = items.read_text().splitlines()
+    parts = [tmp_path / "even.csv", tmp_path / "odd.csv"]
+    for part, own in zip(parts, (lines[::2], lines[1::2]), strict=True):
+        part.write_text("\n".join([header, *own]) + "\n")
+    whole = call("monitor", "--source", f"replay:{items}", "--store", tmp_path / "whole", "--json").json
+    sources = [argument for part in parts for argument in ("--source", f"replay:{part}")]
+    for store, flags in (("run", ()), ("once", ("--once",))):
+        both = call("monitor", *sources, "--store", tmp_path / store, *flags, "--json").json
+        assert {k: both[k] for k in ("counts", "readings", "notices")} == {
+            k: whole[k] for k in ("counts", "readings", "notices")
+        }
+    assert call("monitor", *sources, "--store", tmp_path / "run", "--json").json["counts"]["items"] == 0
+
+
 def test_the_defaults_of_these_tests_are_settings():
     assert Settings.model_validate(LIVELY) == lively()

@@ -165,8 +165,10 @@ def test_a_problem_of_the_folder_is_told_once_and_the_source_recovers(inbox: Pat
     inbox.rename(inbox.with_name("away"))
     (problem,) = watched.poll(None, 10, EVERY).problems
     assert "the folder cannot be read (No such file or directory)" in problem
-    assert watched.poll(None, 10, 3 * EVERY).problems == []
+    again = watched.poll(None, 10, 3 * EVERY)
+    assert (again.problems, again.answered) == ([], False)
     inbox.with_name("away").rename(inbox)
+    assert watched.poll(None, 10, 3 * EVERY).answered
     put(inbox / "news.jsonl", line(1))
     assert [item.id for item in drain(watched)[0]] == ["n1"]
 

@@ -24,7 +24,7 @@ from triptych_finance.alerts.silence import silence
 from triptych_finance.alerts.verdicts import judge
 from triptych_finance.language.entities import Company, Gazetteer
 from triptych_finance.monitor.engine import Monitor, Processed
-from triptych_finance.monitor.memory import BOARD, COUNTERS, UNKNOWN
+from triptych_finance.monitor.memory import BOARD, COUNTERS, UNKNOWN, Memory
 from triptych_finance.scoring import Scores
 from triptych_finance.signal.settings import SignalSettings
 from triptych_finance.store.store import Store
@@ -401,3 +401,67 @@ def test_sources_have_cursors_of_their_own(tmp_path: Path) -> None:
             )
             one.process(source, poll)
         assert [one.cursor(source) for source in ("wire", "post", "other")] == ["wire2", "post2", None]
+
+
+# -- silence -----------------------------------------------------------------------------------------------------
+
+
+def hours_after(items: Sequence[Item], count: int) -> list[datetime]:
+    """Looks at the clock, an hour and a little more apart."""
+    return [max(one.arrived for one in items) + n * timedelta(minutes=61) for n in range(count)]
+
+
+def test_alerts_of_a_silent_stream_end_and_buckets_are_closed(tmp_path: Path):
+    items = news(1)
+    with Store.open(tmp_path / "s", writer=True) as store:
+        one = monitor(store)
+        assert one.beat(START + 9 * DAY) == Processed()  # nothing has come yet
+        one.process("wire", Poll(items, "all", True, []))
+        with store.reading() as tx:
+            assert tx.alerts(states=("pending", "firing", "keep_firing"))
+        before = len(store_readings(store))
+        last = max(one.arrived for one in items)
+        done = one.beat(last + 12 * DAY)
+        assert done.readings == len(store_readings(store)) - before > 0
+        assert one.beat(last + 12 * DAY) == Processed()  # of this hour all is done
+        assert one.beat(last) == Processed()  # a clock that goes back
+        with store.reading() as tx:
+            assert not tx.alerts(states=("pending", "firing", "keep_firing"))
+
+
+def store_readings(store: Store) -> list[Any]:
+    with store.reading() as tx:
+        return list(tx.readings())
+
+
+def test_a_monitor_that_is_killed_while_nothing_comes_ends_with_the_same_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    items = news(1)
+    looks = hours_after(items, 24 * 8)
+    with Store.open(tmp_path / "once", writer=True) as store:
+        one = monitor(store)
+        one.process("wire", Poll(items, "all", True, []))
+        for now in looks:
+            one.beat(now)
+    chance, save, lost = random.Random(0), Memory.save, 0
+
+    def dies(self: Memory, tx: Any) -> None:
+        save(self, tx)
+        if chance.random() < 0.1:
+            raise KeyboardInterrupt
+
+    with Store.open(tmp_path / "killed", writer=True) as store:
+        one = monitor(store)
+        one.process("wire", Poll(items, "all", True, []))
+        monkeypatch.setattr(Memory, "save", dies)
+        for now in looks[:-1]:
+            try:
+                one.beat(now)
+            except KeyboardInterrupt:
+                lost += 1
+                one = monitor(store)  # what was in memory is gone, and the next look is an hour later
+        monkeypatch.setattr(Memory, "save", save)
+        one.beat(looks[-1])
+    assert lost > 5
+    assert contents(str(tmp_path / "killed")) == contents(str(tmp_path / "once"))

@@ -204,12 +204,15 @@ def test_failures_are_problems_and_the_pause_doubles_up_to_six_hours(newspaper: 
         poll = watched.poll(cursor, 10, 1e9)
         assert len(newspaper.asked) == number + 1
         assert "HTTP 503 Service Unavailable; next try in" in poll.problems[0]
+        assert not poll.answered
         pauses.append(clock.time - before)
         cursor = poll.cursor
     assert pauses == [0, 600, 1200, 2400, 4800, 9600, 19200, 21600, 21600]
     newspaper.publish(rss(entry(1)))
+    assert not watched.poll(cursor, 10, 0.0).answered  # in the pause
     recovered = watched.poll(cursor, 10, 1e9)
     assert len(recovered.items) == 1
+    assert recovered.answered
     before = clock.time
     watched.poll(recovered.cursor, 10, 1e9)
     assert clock.time - before == EVERY

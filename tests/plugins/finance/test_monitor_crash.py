@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -242,6 +242,53 @@ def test_verdicts_are_taken_up_while_no_items_come(tmp_path: Path) -> None:
         source = Listed(news(1), ends=False)
         done = run(monitor(store, settings=QUICK), [source], stop=stop, until_ended=False, progress=judge_all)
     assert done.verdicts == 1
+
+
+def test_while_no_items_come_event_time_goes_on_with_the_clock(tmp_path: Path) -> None:
+    items = news(1)
+    last = max(one.arrived for one in items)
+    stop = threading.Event()
+
+    def progress(done: Progress) -> None:
+        if done.counts["items"] == len(items) and done.readings > known:
+            stop.set()
+
+    known = len(watch(tmp_path / "e", items, 10)["reading"])
+    with Store.open(tmp_path / "s", writer=True) as store:
+        one, source = monitor(store, settings=QUICK), Listed(items, ends=False)
+        nine_days_on = last + timedelta(days=9)
+        run(one, [source], stop=stop, until_ended=False, progress=progress, clock=lambda: nine_days_on)
+        assert one.now() == last.replace(minute=0, second=0, microsecond=0) + timedelta(days=9)
+
+
+@pytest.mark.parametrize("raises", [True, False])
+def test_a_source_that_does_not_answer_holds_event_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, raises: bool
+) -> None:
+    monkeypatch.setattr(feeder, "LONGEST_PAUSE_S", 0.05)
+    items = news(1)
+    all_in, progress = until(len(items))
+    stop, looks = threading.Event(), iter(range(8))
+    asked: list[datetime] = []
+
+    class Cut(Listed):
+        def poll(self, cursor: str | None, limit: int, wait_s: float) -> Poll:
+            if all_in.is_set() and next(looks, None) is None:
+                stop.set()
+            if raises:
+                raise OSError("the line is cut")
+            return Poll([], "", False, [], answered=False)
+
+    def clock() -> datetime:
+        asked.append(datetime.now(UTC))
+        return asked[-1]
+
+    sources = [Listed(items, ends=False), Cut([], "post")]
+    with Store.open(tmp_path / "s", writer=True) as store:
+        one = monitor(store, settings=QUICK)
+        run(one, sources, stop=stop, until_ended=False, progress=progress, clock=clock)
+    assert asked == []
+    assert kept(tmp_path / "s") == {k: v for k, v in watch(tmp_path / "e", items, 10).items() if k != "cursor"}
 
 
 needs_redis = test_streams.pytestmark

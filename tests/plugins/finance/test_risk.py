@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from triptych.errors import BundleError, DataError, UnknownNameError
 from triptych_finance.volatility.ridge import ALPHAS, RidgePath, earned_weights, time_blocks
-from triptych_finance.volatility.risk import BLOCKS, META, TENSORS, RiskModel, RiskSettings
+from triptych_finance.volatility.risk import BLOCKS, META, TENSORS, RiskModel
+from triptych_finance.volatility.settings import RiskSettings
 
 Blocks = dict[str, np.ndarray]
 

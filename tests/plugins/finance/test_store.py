@@ -83,17 +83,6 @@ def test_items_are_found_by_number_key_entity_and_time(store: Store) -> None:
         assert tx.items(limit=0) == []
 
 
-def test_recent_vectors_are_those_of_the_latest_length(store: Store) -> None:
-    rows = [item(0), item(1, vector=np.ones(3, dtype=np.float32)), item(2, vector=None), item(3), item(4)]
-    with store.transaction() as tx:
-        assert tx.recent_vectors(START)[1].shape == (0, 0)
-        tx.add_items(rows)
-        numbers, vectors = tx.recent_vectors(START + HOUR)
-    assert numbers.tolist() == [4, 5]
-    assert vectors.dtype == np.float32
-    np.testing.assert_array_equal(vectors, [rows[3].vector, rows[4].vector])
-
-
 def test_a_vector_is_kept_as_little_endian_float16(store: Store, place: str) -> None:
     with store.transaction() as tx:
         tx.add_items([item(1, vector=np.array([1.0, -2.0], dtype=np.float32))])

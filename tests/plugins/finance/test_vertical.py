@@ -30,12 +30,12 @@ def answer(tmp_path: Path, label: str = "positive", settings: Settings | None = 
     options = {key: fields.pop(key) for key in ("confidence", "in_scope") if key in fields}
     request = News(**fields)
     said = prediction(label, LABELS, **options)
-    context = FakeContext(request, settings or Settings(), tmp_path, examples=PAST, said=said)
+    context = FakeContext(request, settings or Settings(), tmp_path, examples=PAST, said=said, files=tmp_path)
     return Finance().answer(request, said, context)
 
 
 def test_the_vertical_keeps_its_promises(tmp_path: Path):
-    check_vertical(Finance(), tmp_path)
+    check_vertical(Finance(), tmp_path, files=tmp_path / "none")
 
 
 def test_the_plugin_can_be_loaded():
@@ -146,7 +146,8 @@ def test_a_text_is_cleaned_compared_and_cut_before_it_is_encoded(text: str, expe
 
 @pytest.mark.parametrize("value", [None, np.ones(3, dtype=np.float32)])
 def test_what_is_no_text_stays_as_it_is(value: Any):
-    assert Finance().enrich(Sample("1", text=value, image=b"x"), Settings()).text is value
+    white = np.full((8, 8, 3), 255, dtype=np.uint8)
+    assert Finance().enrich(Sample("1", text=value, image=white), Settings()).text is value
 
 
 # -- with a model ------------------------------------------------------------------------------------------------

@@ -1,0 +1,136 @@
+"""Start a server, keep it, and stop it so that every request that it took is answered."""
+
+from __future__ import annotations
+
+import ipaddress
+import signal
+import socket
+import time
+from collections.abc import Sequence
+from types import FrameType
+
+import uvicorn
+
+from triptych.errors import ConfigError, MissingError
+from triptych.host import default_host
+from triptych_apps.bundles import vertical_of
+from triptych_apps.server import logs
+from triptych_apps.server.access import Access
+from triptych_apps.server.keys import KeyStore
+from triptych_apps.server.logs import log
+from triptych_apps.server.protocol import Protocol
+from triptych_apps.server.service import Service
+from triptych_apps.server.settings import Settings
+from triptych_apps.server.site import Site
+
+
+def serve(
+    bundles: Sequence[str],
+    settings: Settings,
+    *,
+    host: str,
+    port: int,
+    device: str = "auto",
+    no_auth: bool = False,
+    proxies: Sequence[str] = (),
+) -> None:
+    """Serve until SIGTERM or Ctrl-C. Raises `TriptychError` for what keeps it from serving."""
+    services = [
+        Service(bundle, default_host().vertical(vertical_of(bundle)), settings, device=device) for bundle in bundles
+    ]
+    access = None if no_auth else _access(host)
+    local = access is None and not no_auth
+    listener = _listen(host, port)
+    with listener:
+        site = Site(services, settings, access=access, local=local)
+        server = _Server(site, proxies)
+        logs.set_up()
+        address = f"[{host}]" if ":" in host else host
+        fields = {"url": f"http://{address}:{listener.getsockname()[1]}", "keys": access is not None}
+        log.info("listening", extra={"fields": {**fields, "verticals": [service.name for service in services]}})
+        server.run(sockets=[listener])
+    if site.failure is not None:
+        raise site.failure
+
+
+class _Server(uvicorn.Server):
+    """At the first signal, `drain_seconds` begin: probes say that it stops, and every answer ends its connection.
+
+    Then no connection is taken any more, and what was taken is answered. A second signal ends it at once.
+    """
+
+    def __init__(self, site: Site, proxies: Sequence[str]) -> None:
+        settings = site.settings
+        clocks = {"header_seconds": settings.header_seconds, "write_seconds": settings.write_seconds}
+        longest = settings.body_seconds + settings.answer_seconds + settings.write_seconds
+        config = uvicorn.Config(
+            site.asgi,
+            http=type("Protocol", (Protocol,), clocks),
+            ws="none",
+            lifespan="on",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=bool(proxies),
+            forwarded_allow_ips=list(proxies),
+            timeout_keep_alive=settings.idle_seconds,
+            timeout_graceful_shutdown=int(longest) + 1,
+        )
+        super().__init__(config)
+        self._site = site
+        self._drain_until: float | None = None
+        site.on_failure = self._end
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """A signal came."""
+        if self._drain_until is not None:
+            self.should_exit = self.force_exit = True
+            return
+        self._site.draining = True
+        self._drain_until = time.monotonic() + self._site.settings.drain_seconds
+        log.info("stopping", extra={"fields": {"signal": signal.Signals(sig).name}})
+
+    async def on_tick(self, counter: int) -> bool:
+        """Called ten times a second."""
+        if self._drain_until is not None and time.monotonic() >= self._drain_until:
+            self.should_exit = True
+        return await super().on_tick(counter)
+
+    def _end(self) -> None:
+        self.should_exit = True
+
+
+def _access(host: str) -> Access | None:
+    """Keys are asked for as soon as there are some. Raises `ConfigError` for an open door to the network."""
+    store = KeyStore()
+    if any(key.revoked is None for key in store.all()):
+        return Access(store)
+    store.close()
+    if not _is_loopback(host):
+        raise ConfigError(
+            f"without keys, anybody who reaches {host} could ask; make one with `triptych keys add NAME`, or say "
+            "--no-auth where something else guards the server"
+        )
+    return None
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+    except (OSError, OverflowError) as error:
+        listener.close()
+        reason = getattr(error, "strerror", None) or str(error)
+        raise MissingError(
+            f"{host}, port {port}, cannot be served on: {reason}; give another --host or --port"
+        ) from error
+    return listener

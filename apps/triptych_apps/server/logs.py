@@ -1,0 +1,46 @@
+"""The log: one JSON object a line on standard error. No text, no key, no address and no path of a client is in it."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import logging
+import sys
+import traceback
+from typing import Any
+
+log = logging.getLogger("triptych.server")
+
+
+class JsonLines(logging.Formatter):
+    """`fields` of a record (`extra={"fields": {...}}`) stand beside its time, level and event."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line. Of an exception only its type and the places in the code: its words may be a client's."""
+        at = datetime.datetime.fromtimestamp(record.created, datetime.UTC).isoformat(timespec="milliseconds")
+        line: dict[str, Any] = {"time": at, "level": record.levelname.lower(), "event": record.getMessage()}
+        line |= getattr(record, "fields", {})
+        if record.exc_info and record.exc_info[1] is not None:
+            line |= describe(record.exc_info[1])
+        return json.dumps(line, default=str)
+
+
+def describe(error: BaseException) -> dict[str, Any]:
+    """The type of an exception and where it came from, without its message."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return {"error": type(error).__name__, "trace": [f"{f.filename}:{f.lineno} {f.name}" for f in frames]}
+
+
+def set_up() -> None:
+    """Everything that this process logs goes through `JsonLines`."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonLines())
+    logging.getLogger().handlers[:] = [handler]
+    for name in ("triptych", "uvicorn", "uvicorn.error", "uvicorn.access"):
+        logger = logging.getLogger(name)
+        logger.handlers[:] = []
+        logger.propagate = True
+    logging.getLogger("triptych").setLevel(logging.WARNING)
+    logging.getLogger("triptych.server").setLevel(logging.INFO)
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    logging.getLogger("uvicorn.access").disabled = True

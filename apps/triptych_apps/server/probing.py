@@ -1,0 +1,51 @@
+"""Tried before the first client comes: how many requests it pays to answer together."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from triptych.errors import TriptychError
+from triptych.predictor import Predictor
+from triptych.types import Sample
+
+_ROUNDS = 3
+_WORDS = "What can you tell me about this, and when will I know more?"
+_NOISE = 1.05  # a batch that is slower by less is not slower
+
+
+def best_batch(predictor: Predictor, most: int) -> int:
+    """The largest of `most`, `most / 4` and 1 at which an answer costs no more time than alone.
+
+    The model answers alone, without the vertical's rules, so that nothing is kept of it; it is warm afterwards. Where
+    there are no words that it could be tried with, it is trusted: `most`.
+    """
+    samples = _samples(predictor, most)
+    if most == 1 or not samples:
+        return most
+    try:
+        predictor.predict(samples[:1])
+        alone = min(_seconds_each(predictor, samples[: max(8, most // 4)], 1) for _ in range(_ROUNDS))
+        for size in sorted({most, max(2, most // 4)}, reverse=True):
+            together = min(_seconds_each(predictor, samples, size) for _ in range(_ROUNDS))
+            if together <= alone * _NOISE:
+                return size
+    except TriptychError:  # it cannot be tried with these words
+        return most
+    return 1
+
+
+def _samples(predictor: Predictor, count: int) -> list[Sample]:
+    """Texts of different lengths, as real ones are."""
+    if "text" not in predictor.session.modalities:
+        return []
+    request = predictor.vertical.sample_request()
+    words = ((request.text if request is not None else None) or _WORDS).split()
+    return [Sample(str(row), text=" ".join(words[: 1 + row % len(words)])) for row in range(count)]
+
+
+def _seconds_each(predictor: Predictor, samples: Sequence[Sample], size: int) -> float:
+    started = time.perf_counter()
+    for start in range(0, len(samples), size):
+        predictor.predict(samples[start : start + size])
+    return (time.perf_counter() - started) / len(samples)

@@ -1,0 +1,91 @@
+"""HTTP as uvicorn speaks it, with clocks for slow clients and our own words for what is no HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from triptych_apps.server.problems import Problem
+
+_MOST_HEAD = 65_536  # bytes
+
+
+class Protocol(HttpToolsProtocol):
+    """One connection. A head that does not come in time gets a 408; a client that does not read is cut off."""
+
+    header_seconds = 10.0
+    write_seconds = 30.0
+    _late: asyncio.TimerHandle | None = None
+    _stuck: asyncio.TimerHandle | None = None
+    _head_bytes = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """The first head has to come."""
+        super().connection_made(transport)
+        self._await_head()
+
+    def data_received(self, data: bytes) -> None:
+        """Every byte comes through here; a head that is not whole yet has its clock."""
+        super().data_received(data)
+        if self._answering():
+            self._forget_head()
+            return
+        self._head_bytes += len(data)
+        if self._head_bytes > _MOST_HEAD:
+            self._hang_up(Problem(400, f"the head of the request is larger than {_MOST_HEAD:,} bytes"))
+        elif self._late is None:
+            self._await_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """No clock outlives its connection."""
+        self._forget_head()
+        self._forget_stuck()
+        super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """The client does not read what it was sent."""
+        super().pause_writing()
+        self._forget_stuck()
+        self._stuck = self.loop.call_later(self.write_seconds, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """It reads again."""
+        self._forget_stuck()
+        super().resume_writing()
+
+    def send_400_response(self, msg: str) -> None:
+        """What is no HTTP gets an answer in the shape of all others."""
+        del msg
+        self._hang_up(Problem(400, "this is not a valid HTTP request"))
+
+    def _answering(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _await_head(self) -> None:
+        if not self.transport.is_closing():
+            self._late = self.loop.call_later(self.header_seconds, self._give_up)
+
+    def _give_up(self) -> None:
+        self._late = None
+        if not self._answering():
+            self._hang_up(Problem(408, f"the head of the request did not come within {self.header_seconds:g} seconds"))
+
+    def _hang_up(self, problem: Problem) -> None:
+        if self.transport.is_closing():
+            return
+        body = problem.json()
+        head = f"HTTP/1.1 {problem.status} {problem.kind}\r\nContent-Type: application/json\r\n"
+        self.transport.write(f"{head}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body)
+        self.transport.close()
+
+    def _forget_head(self) -> None:
+        self._head_bytes = 0
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
+
+    def _forget_stuck(self) -> None:
+        if self._stuck is not None:
+            self._stuck.cancel()
+            self._stuck = None

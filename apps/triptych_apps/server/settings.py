@@ -1,0 +1,30 @@
+"""What one server allows: sizes, times and lengths, each with a default that suits a small machine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+MEGABYTE = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Limits of one server. Seconds are wall time."""
+
+    max_body: int = 16 * MEGABYTE  # bytes of one request
+    max_bodies: int = 256 * MEGABYTE  # bytes of all requests that are being read or answered
+    max_text: int = 20_000  # characters
+    max_pixels: int = 40_000_000
+    max_audio_seconds: float = 120.0
+    max_items: int = 64  # requests in one call of the batch endpoint
+    max_open: int = 512  # calls that are being read or answered
+    max_batch: int = 32
+    max_queue: int = 256  # requests of one vertical that wait
+    fallback_at: float = 0.5  # share of the queue from which on a cheaper variant answers
+    cache: int = 0  # answers that are remembered for each vertical
+    header_seconds: float = 10.0  # until the head of a request is there
+    body_seconds: float = 30.0  # until its body is there
+    answer_seconds: float = 30.0  # until it is answered, waiting included
+    write_seconds: float = 30.0  # a client that reads nothing for so long is gone
+    idle_seconds: int = 15  # between two requests on one connection
+    drain_seconds: float = 1.0  # after SIGTERM, until new connections are refused

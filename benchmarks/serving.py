@@ -1,0 +1,371 @@
+"""Serving one classifier over HTTP: what a tutorial does, LitServe, and `triptych serve`, on loopback in the same run.
+
+    python benchmarks/serving.py                        # about half an hour on two idle cores
+    python benchmarks/serving.py --work DIR             # keep the trained bundles there, and use them again
+    python benchmarks/serving.py --work DIR --quick     # a try: few training messages, seconds instead of minutes
+
+MiniLM with a linear head is trained on Banking77 (the strategy `frozen`), and the product's own compression makes an
+int8 model, a static one and a cascade of it, each in a bundle. Every server answers with one thread of computation; the
+load comes from a process of its own. CPU seconds are those of the server with all its processes, so that requests a
+CPU-second can be compared whatever the load generator takes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from common import data_folder, save
+from serving_plugin import MODEL
+
+HERE = Path(__file__).resolve().parent
+SEED = 7
+CONNECTIONS = (1, 4, 16, 64)
+LOADED = 16  # connections at which servers are compared
+CHECKED = 500  # test messages whose answers are judged
+WAIT_S = 180.0
+SERVERS = ("naive", "litserve", "ours int8", "ours static", "ours cascade")
+CHAINS = {  # of a bundle: the chains that are tried, the points that may be lost, and whether a cascade may be made
+    "int8": (["int8"], 100.0, False),
+    "static": (["static+int8"], 100.0, False),
+    "cascade": (["static+int8", "int8", "layers:3+neurons:0.5+vocabulary:common+int8"], 0.5, True),
+}
+Row = dict[str, Any]
+
+
+@dataclass
+class Running:
+    """A server process."""
+
+    port: int
+    path: str
+    process: psutil.Process
+
+    def cpu_seconds(self) -> float:
+        """Of the process and those that it started."""
+        total = 0.0
+        for process in (self.process, *self.process.children(recursive=True)):
+            times = process.cpu_times()
+            total += times.user + times.system
+        return total
+
+
+def environment(work: Path) -> dict[str, str]:
+    """One thread of computation, and the plugin of this benchmark installed."""
+    info = work / "plugin" / "banking-0.1.dist-info"
+    info.mkdir(parents=True, exist_ok=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: banking\nVersion: 0.1\n")
+    (info / "entry_points.txt").write_text("[triptych]\nbanking = serving_plugin\n")
+    path = [str(info.parent), str(HERE), os.environ.get("PYTHONPATH", "")]
+    threads = {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
+    return {
+        **os.environ,
+        **threads,
+        "PYTHONPATH": os.pathsep.join(filter(None, path)),
+        "TRIPTYCH_HOME": str(work / "home"),
+    }
+
+
+def build(work: Path, *, quick: bool) -> None:
+    """The bundles, in a process that has the plugin; those that are there are kept."""
+    command = [sys.executable, __file__, "--build", "--work", str(work), *(["--quick"] if quick else [])]
+    subprocess.run(command, env=environment(work), check=True)
+
+
+def build_here(work: Path, *, quick: bool) -> None:
+    """Train once, and compress copies of what was trained."""
+    import csv
+
+    from triptych.config import CompressionConfig, load_config
+    from triptych.host import default_host
+    from triptych.pipeline import run
+    from triptych.recompress import compress
+
+    source = data_folder("text/banking77") / "text" / "banking77"
+    data = work / "data"
+    data.mkdir(parents=True, exist_ok=True)
+    for split in ("train", "test"):
+        with (source / f"{split}.csv").open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        step = 20 if quick else 1
+        with (data / f"{split}.csv").open("w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, ["text", "label"])
+            writer.writeheader()
+            writer.writerows({"text": row["text"], "label": row["label"]} for row in rows[::step])
+    overrides = [
+        f"seed={SEED}",
+        f"data.path={data / 'train.csv'}",
+        f"data.test_path={data / 'test.csv'}",
+        "training.strategy=frozen",
+        "compression.enabled=false",
+        "device=cpu",
+    ]
+    trained = work / "bundles" / "trained"
+    if not (trained / "CURRENT").is_file():
+        config = load_config(default_host().vertical("banking").defaults(), overrides=overrides)
+        run("banking", config, output=trained)
+    for name, (chains, drop, cascade) in CHAINS.items():
+        output = work / "bundles" / name
+        if (work / f"{name}.done").is_file():
+            continue
+        if not output.is_dir():
+            shutil.copytree(trained, output)
+        seconds = 60.0 if quick else 1200.0
+        wanted = chains[:2] if quick else chains
+        settings = CompressionConfig(chains=wanted, max_drop=drop, cascade=cascade, seconds=seconds, memory=False)
+        result = compress(output, settings, data=str(data / "train.csv"))
+        print(f"{name}: {result.chosen}", file=sys.stderr)
+        (work / f"{name}.done").touch()
+
+
+def version_of(bundle: Path) -> Path:
+    """The directory of a bundle's newest version."""
+    return bundle / "versions" / (bundle / "CURRENT").read_text(encoding="ascii").strip()
+
+
+@contextmanager
+def started(server: str, work: Path) -> Iterator[Running | None]:
+    """A server that answers; None where it is not installed."""
+    with tempfile.TemporaryDirectory() as folder:
+        import socket
+
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        kind, _, bundle = server.partition(" ")
+        if kind == "ours":
+            code = "from triptych_apps.cli import main; main()"
+            place = str(work / "bundles" / bundle)
+            command = [sys.executable, "-c", code, "serve", place, "--port", str(port), "--drain", "0"]
+            path, probe = "/v1/banking/answer", "/health/ready"
+        else:
+            place = str(version_of(work / "bundles" / "int8"))
+            command = [sys.executable, str(HERE / "serving_peers.py"), server, place, str(port)]
+            path, probe = "/answer", {"naive": "/openapi.json", "litserve": "/health"}[server]
+        log = Path(folder) / "log"
+        with log.open("wb") as output:
+            process = subprocess.Popen(command, stdout=output, stderr=output, env=environment(work))
+        try:
+            if not _wait(process, port, probe):
+                if "missing" in log.read_text():
+                    yield None
+                    return
+                raise SystemExit(f"{server} did not start:\n{log.read_text()[-3000:]}")
+            yield Running(port, path, psutil.Process(process.pid))
+        finally:
+            process.terminate()
+            try:
+                process.wait(30)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _wait(process: subprocess.Popen[bytes], port: int, probe: str) -> bool:
+    end = time.monotonic() + WAIT_S
+    while time.monotonic() < end and process.poll() is None:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}{probe}", timeout=5):
+                return True
+        except OSError:
+            time.sleep(0.2)
+    return False
+
+
+def load(running: Running, texts: Path, mode: str, **options: float) -> Row:
+    """What the load generator saw, with the server's CPU seconds."""
+    words = [str(word) for name, value in options.items() for word in (f"--{name}", value)]
+    command = [sys.executable, str(HERE / "serving_load.py"), str(running.port), running.path, str(texts), mode, *words]
+    before = running.cpu_seconds()
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    found: Row = json.loads(done.stdout)
+    answered = found["statuses"].get("200", 0)
+    found["per_cpu_s"] = answered / max(running.cpu_seconds() - before, 0.01)
+    return found
+
+
+def accuracy(running: Running, work: Path, count: int) -> float:
+    """Of the answers that really come over HTTP."""
+    import csv
+
+    with (work / "data" / "test.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    rows = rows[:: max(1, len(rows) // count)]  # the file is sorted by label
+    right = 0
+    for row in rows:
+        body = json.dumps({"text": row["text"]}).encode()
+        url = f"http://127.0.0.1:{running.port}{running.path}"
+        call = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(call, timeout=30) as answer:
+            right += json.load(answer)["answer"] == row["label"]
+    return 100 * right / len(rows)
+
+
+def runtime(work: Path, bundle: str, texts: Path, seconds: float) -> Row:
+    """The same predictor without any server: batches of 32, one thread."""
+    command = [sys.executable, __file__, "--runtime", str(work / "bundles" / bundle), "--texts", str(texts)]
+    command += ["--seconds", str(seconds)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment(work))
+    found: Row = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def runtime_here(bundle: Path, texts: Sequence[str], seconds: float) -> Row:
+    """See `runtime`."""
+    from triptych.predictor import load as load_bundle
+
+    predictor = load_bundle(bundle)
+    requests = [predictor.request(text=text) for text in texts]
+    batches = [requests[start : start + 32] for start in range(0, len(requests) - 31, 32)]
+    predictor.answer_batch(batches[0])
+    done, wall, cpu = 0, time.perf_counter(), time.process_time()
+    while time.perf_counter() < wall + seconds:
+        done += len(predictor.answer_batch(batches[(done // 32) % len(batches)]))
+    return {"per_s": done / (time.perf_counter() - wall), "per_cpu_s": done / (time.process_time() - cpu)}
+
+
+def measure(server: str, running: Running, work: Path, texts: Path, seconds: float) -> tuple[list[Row], Row]:
+    """One row for each load, and one that sums up."""
+    right = accuracy(running, work, CHECKED)
+    load(running, texts, "closed", connections=4, seconds=min(2.0, seconds))  # warm
+    rows = [
+        {"server": server, "connections": n, **_shown(load(running, texts, "closed", connections=n, seconds=seconds))}
+        for n in CONNECTIONS
+    ]
+    alone = rows[0]
+    capacity = max(row["requests/s"] for row in rows)
+    half = load(running, texts, "open", rate=capacity / 2, seconds=seconds)
+    over = load(running, texts, "open", rate=3 * capacity, seconds=seconds)
+    after = load(running, texts, "closed", connections=1, seconds=min(3.0, seconds))
+    others = {status: n for status, n in over["statuses"].items() if status not in ("200", "429", "503")}
+    at = next(row for row in rows if row["connections"] == LOADED)
+    return rows, {
+        "server": server,
+        "accuracy": right,
+        "requests/s": at["requests/s"],
+        "a CPU-second": at["a CPU-second"],
+        "p50 alone ms": alone["p50 ms"],
+        "p99 alone ms": alone["p99 ms"],
+        "p99 at half load ms": half["p99_ms"],
+        "half load / alone, p99 / p50": half["p99_ms"] / alone["p50 ms"] if half["p99_ms"] else None,
+        "3x: answered/s": over["per_s"],
+        "3x: refused": over["statuses"].get("503", 0) + over["statuses"].get("429", 0),
+        "3x: failed": sum(others.values()),
+        "after: p50 ms": after["p50_ms"],
+        "after: not answered": sum(n for status, n in after["statuses"].items() if status != "200"),
+    }
+
+
+def _shown(found: Row) -> Row:
+    return {
+        "requests/s": found["per_s"],
+        "p50 ms": found["p50_ms"],
+        "p99 ms": found["p99_ms"],
+        "a CPU-second": found["per_cpu_s"],
+        "not answered": sum(n for status, n in found["statuses"].items() if status != "200"),
+    }
+
+
+def against(summaries: list[Row], runtimes: dict[str, Row]) -> list[Row]:
+    """Ours beside the naive server and the runtime itself."""
+    naive = next((row for row in summaries if row["server"] == "naive"), None)
+    found = []
+    for row in summaries:
+        alone = runtimes.get(row["server"].removeprefix("ours "))
+        found.append(
+            {
+                "server": row["server"],
+                "x naive, requests/s": row["requests/s"] / naive["requests/s"] if naive else None,
+                "x naive, a CPU-second": row["a CPU-second"] / naive["a CPU-second"] if naive else None,
+                "runtime alone, requests/s": alone["per_s"] if alone else None,
+                "share of it": row["requests/s"] / alone["per_s"] if alone else None,
+                "runtime alone, a CPU-second": alone["per_cpu_s"] if alone else None,
+            }
+        )
+    return found
+
+
+def main() -> None:
+    """See the module."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=Path, help="where bundles are kept; by default a folder that is removed")
+    parser.add_argument("--servers", nargs="+", default=list(SERVERS), choices=SERVERS)
+    parser.add_argument("--seconds", type=float, default=10.0, help="of each load")
+    parser.add_argument("--quick", action="store_true", help="a twentieth of the data and short loads; saves nothing")
+    parser.add_argument("--no-save", action="store_true", help="print the tables only")
+    parser.add_argument("--build", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--runtime", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--texts", type=Path, help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.runtime is not None:
+        texts = json.loads(asked.texts.read_text(encoding="utf-8"))
+        print(json.dumps(runtime_here(asked.runtime, texts, asked.seconds)))
+    elif asked.build:
+        build_here(asked.work, quick=asked.quick)
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            run(asked, asked.work or Path(folder))
+
+
+def run(asked: argparse.Namespace, work: Path) -> None:
+    """Build, measure server after server, and save."""
+    import csv
+
+    data_folder("text/banking77")
+    work = work.resolve()
+    build(work, quick=asked.quick)
+    with (work / "data" / "test.csv").open(encoding="utf-8", newline="") as file:
+        messages = [row["text"] for row in csv.DictReader(file)]
+    texts = work / "texts.json"
+    texts.write_text(json.dumps(messages), encoding="utf-8")
+    seconds = 2.0 if asked.quick else asked.seconds
+    rows, summaries, notes = [], [], []
+    for server in asked.servers:
+        with started(server, work) as running:
+            if running is None:
+                notes.append(f"{server} is not installed and was left out.")
+                continue
+            loads, summed = measure(server, running, work, texts, seconds)
+            rows += loads
+            summaries.append(summed)
+            print(json.dumps(summed), file=sys.stderr)
+    bundles = [server.removeprefix("ours ") for server in asked.servers if server.startswith("ours ")]
+    runtimes = {bundle: runtime(work, bundle, texts, seconds) for bundle in bundles}
+    for bundle in bundles:
+        manifest = json.loads((version_of(work / "bundles" / bundle) / "manifest.json").read_text(encoding="utf-8"))
+        notes.append(f"ours {bundle} answers with {manifest['ledger']['chosen']}.")
+    notes += [
+        f"Every server has {MODEL} with the same head, or what was compressed from it, and one thread of computation.",
+        f"Servers are compared at {LOADED} connections. Accuracy is of {CHECKED} test messages, asked over HTTP.",
+        "Half load and 3x are shares of the server's own greatest rate; requests come at random moments, and a time "
+        "counts from the moment at which the request was due.",
+        "The runtime alone answers batches of 32 in a process without a server.",
+    ]
+    tables = {
+        "Summary": summaries,
+        "Against the naive server and the runtime": against(summaries, runtimes),
+        "Load": rows,
+    }
+    if asked.quick or asked.no_save:
+        from common import markdown
+
+        print("\n\n".join(f"{heading}\n{markdown(table)}" for heading, table in tables.items()), *notes, sep="\n")
+        return
+    save("serving", "Serving one classifier over HTTP", tables, seed=SEED, notes=notes)
+
+
+if __name__ == "__main__":
+    main()

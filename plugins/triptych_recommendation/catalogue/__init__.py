@@ -1,0 +1,1 @@
+"""What must survive: items, events, exposures and outcomes."""

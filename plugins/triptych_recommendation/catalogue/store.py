@@ -1,0 +1,141 @@
+"""The store: what came after the build. Any number of processes write in short, whole transactions, others read."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from sqlalchemy import Connection, inspect, select
+
+from triptych.errors import DataError, MissingError
+from triptych_recommendation.catalogue import tables
+from triptych_recommendation.catalogue.databases import Database, database_of
+from triptych_recommendation.catalogue.transaction import Transaction
+
+VERSION = 1  # of the schema
+COUNTERS = ("item", "event", "outcome")
+
+
+class Store:
+    """An open store; `Store.open` makes one. It may be shared by threads."""
+
+    def __init__(self, database: Database, *, writer: bool) -> None:
+        self.writer = writer
+        self._database = database
+        self._mutex = threading.RLock()  # threads queue here, which is fairer and quicker than SQLite's own waiting
+        self._closed = False
+
+    @classmethod
+    def open(cls, where: str | Path, *, writer: bool) -> Self:
+        """The store in an SQLite file, or in PostgreSQL at postgresql://...; a writer makes it where it is missing.
+
+        A password is better in PGPASSWORD or ~/.pgpass than in the URL. Raises `MissingError` where nothing is there
+        to be read or it is of a newer version; `DataError` where it is none; `ConfigError` for another kind of
+        database.
+        """
+        database = database_of(where)
+        store = cls(database, writer=writer)
+        try:
+            with database.translated():
+                if writer:
+                    database.prepare()
+                    with store.transaction() as tx:
+                        _make(tx.connection, database.name)
+                else:
+                    database.check_there()
+                    with store.reading() as tx:
+                        _check(tx.connection, database.name)
+        except BaseException:
+            store.close()
+            raise
+        return store
+
+    @property
+    def name(self) -> str:
+        """Where it is; may be printed."""
+        return self._database.name
+
+    @contextmanager
+    def transaction(self) -> Iterator[Transaction]:
+        """All that is written stands, on the disk, when the block ends, and none of it when it raises.
+
+        For a reader the same as `reading`. One at a time; another thread's waits.
+        """
+        if not self.writer:
+            with self.reading() as tx:
+                yield tx
+            return
+        with self._mutex, self._database.translated(), self._open().engine.connect() as connection, connection.begin():
+            yield Transaction(connection, writes=True)
+
+    @contextmanager
+    def reading(self) -> Iterator[Transaction]:
+        """A view of the store as it was at the first question, whatever is written meanwhile."""
+        with self._database.translated(), self._open().reader() as connection, connection.begin():
+            yield Transaction(connection, writes=False)
+
+    def version(self) -> int:
+        """Another number after items or events were written, by whomever. In a server at most 0.25 s old."""
+        return self._open().version()
+
+    def close(self) -> None:
+        """Close the connections; a second call does nothing."""
+        with self._mutex:
+            self._closed = True
+            self._database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _open(self) -> Database:
+        if self._closed:
+            raise DataError("is closed", file=self.name)
+        return self._database
+
+
+def _make(connection: Connection, name: str) -> None:
+    """Make the tables where there are none, in one transaction."""
+    if _version(connection, name) is None:
+        tables.metadata.create_all(connection)
+        counters = [{"name": counter, "value": 0} for counter in COUNTERS]
+        connection.execute(tables.meta.insert(), [{"name": "version", "value": VERSION}, *counters])
+
+
+def _check(connection: Connection, name: str) -> None:
+    if _version(connection, name) is None:
+        raise DataError("holds no store yet; adding items or events makes one", file=name)
+
+
+def _version(connection: Connection, name: str) -> int | None:
+    """The version of the schema; None: there is no table at all yet.
+
+    Raises `DataError` where the tables are those of another program, `MissingError` for a newer version.
+    """
+    found = set(inspect(connection).get_table_names())
+    expected = set(tables.metadata.tables)
+    if found >= expected:
+        version = connection.scalar(select(tables.meta.c.value).where(tables.meta.c.name == "version"))
+        if version is not None and version > VERSION:
+            raise MissingError(
+                f"{name} was written by a newer Triptych (schema {version}, known up to {VERSION}); update it"
+            )
+        if version is not None:
+            return int(version)
+    # a server has room for other programs' tables, a file of SQLite is one program's
+    others = found & expected if connection.dialect.name == "postgresql" else found
+    if others:
+        raise DataError(
+            f"holds tables of another program ({', '.join(sorted(others))}); give the store a file, or in PostgreSQL "
+            "a schema of its own, as ?options=-csearch_path%3Dtriptych",
+            file=name,
+        )
+    return None

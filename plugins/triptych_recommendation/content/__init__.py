@@ -1,0 +1,1 @@
+"""What an item says, shows and sounds like, taught by what people choose together."""

@@ -1,0 +1,1 @@
+"""Events, items, and the arrays that models learn from."""

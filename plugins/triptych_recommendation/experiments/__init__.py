@@ -1,0 +1,1 @@
+"""Assignment, interleaving, and reports that may be read at any time."""

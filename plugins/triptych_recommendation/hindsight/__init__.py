@@ -1,0 +1,1 @@
+"""How good it was: ranking metrics, evaluation, the report."""

@@ -1,0 +1,1 @@
+"""What people will choose next: popularity, neighbours, linear and sequence models, and their blend."""

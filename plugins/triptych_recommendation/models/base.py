@@ -1,0 +1,174 @@
+"""What every user model does: a history in, a score for each item out; and how models are kept in folders."""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from triptych.errors import BundleError, UnknownNameError
+from triptych.files import write_synced
+from triptych_recommendation.data.interactions import History, Interactions
+
+if TYPE_CHECKING:
+    from triptych.tuning.base import Progress
+
+Report = Callable[["Progress"], None]
+FORMAT, META, TENSORS = 1, "model.json", "model.safetensors"
+KINDS = {
+    "popularity": "triptych_recommendation.models.popularity:Popularity",
+    "neighbours": "triptych_recommendation.models.neighbours:Neighbours",
+    "ease": "triptych_recommendation.models.ease:Ease",
+    "factors": "triptych_recommendation.models.factors:Factors",
+    "sequence": "triptych_recommendation.models.sequence:SequenceModel",
+    "content": "triptych_recommendation.content.model:Content",
+    "blend": "triptych_recommendation.models.blend:Blend",
+}
+"""The models that a folder may hold: a folder names one of these, so that no folder decides what is imported."""
+
+
+def silent(_: Progress) -> None:
+    """Report progress to nobody."""
+
+
+class UserModel(ABC):
+    """A fitted model; it does not change afterwards, so that any number of threads may ask it.
+
+    An implementer writes `fit`, `scores`, `save` and `load`; what it can do faster for a lone history or a few rows,
+    it overrides. Rows of items that came after the fitting (`items` and more) score 0.
+    """
+
+    name: ClassVar[str]
+    items: int
+    """How many rows it knows: 0 to items - 1."""
+
+    @classmethod
+    @abstractmethod
+    def fit(
+        cls,
+        interactions: Interactions,
+        settings: Any,
+        *,
+        seed: int,
+        vectors: NDArray[np.float32] | None = None,
+        progress: Report = silent,
+    ) -> Self:
+        """Learn from events. `vectors` is float32 [items, d], unit rows or zeros: what items are like."""
+
+    @abstractmethod
+    def scores(self, histories: Sequence[History]) -> NDArray[np.float32]:
+        """Float32 [histories, items], 0 or more, higher is better. Items of the history are not removed."""
+
+    @abstractmethod
+    def save(self, directory: Path) -> None:
+        """Write the model into a folder, which is made where it is missing (`write_model`)."""
+
+    @classmethod
+    @abstractmethod
+    def load(cls, directory: Path) -> Self:
+        """What `save` wrote. Raises `BundleError` where it is missing, damaged or of another format."""
+
+    def score(self, history: History, rows: NDArray[np.int32]) -> NDArray[np.float32]:
+        """Float32 [rows], equal to `scores([history])[0, rows]`."""
+        found: NDArray[np.float32] = self.scores([history])[0, rows]
+        return found
+
+    def rescore(self, history: History, parts: Sequence[History], rows: NDArray[np.int32]) -> NDArray[np.float32]:
+        """Float32 [parts, rows]: what rows score under parts of a history, measured as `score(history, rows)` is.
+
+        For explanations, which leave events out and look how far scores fall. Override it where several parts at once
+        take less time than one after the other, or where `score` is measured against the history's own best: what is
+        measured against stays that of the whole history.
+        """
+        if not parts:
+            return np.empty((0, len(rows)), dtype=np.float32)
+        return np.stack([self.score(part, rows) for part in parts])
+
+    def candidates(self, history: History, k: int) -> NDArray[np.int32]:
+        """At most k rows with a score above 0, the best first, of equals the lower row first. Seen items are in it."""
+        return best(self.scores([history])[0], k)
+
+    def contributions(self, history: History, row: int) -> NDArray[np.float32] | None:
+        """Float32 [events]: how much of the score of a row each event of the history gives.
+
+        None where the score is not a sum over events.
+        """
+        return None
+
+
+def best(scores: NDArray[np.float32], k: int) -> NDArray[np.int32]:
+    """The places of the k highest of scores [items] above 0, the highest first, of equals the lower place first."""
+    if k < len(scores):
+        least = np.partition(scores, len(scores) - k)[len(scores) - k] if k else np.inf
+        places = np.flatnonzero(scores > least)
+        places = np.concatenate([places, np.flatnonzero(scores == least)[: k - len(places)]])
+    else:
+        places = np.arange(len(scores))
+    places = places[scores[places] > 0]
+    return places[np.lexsort((places, -scores[places]))].astype(np.int32)
+
+
+def write_model(
+    directory: Path, model: UserModel, meta: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]
+) -> None:
+    """Write `model.json` and `model.safetensors`, with the model's name, its `items` and the format."""
+    from safetensors.numpy import save_file
+
+    directory.mkdir(parents=True, exist_ok=True)
+    save_file({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}, directory / TENSORS)
+    head = {"format": FORMAT, "model": model.name, "items": model.items}
+    write_synced(directory / META, json.dumps({**head, **meta}, indent=1) + "\n")
+
+
+def read_model(directory: Path, name: str) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """What `write_model` wrote for a model of that name: meta and tensors.
+
+    Raises `BundleError` where it is missing, damaged, of another format or another model's.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    meta = _meta(directory)
+    if meta["model"] != name:
+        raise BundleError(f"{directory} holds a model {meta['model']!r}, expected {name!r}; fit it again")
+    try:
+        return meta, load_file(directory / TENSORS)
+    except (OSError, SafetensorError) as error:
+        raise BundleError(f"{directory / TENSORS} is missing or damaged ({error}); fit the model again") from error
+
+
+def model_class(name: str) -> type[UserModel]:
+    """The class of a model of that name. Raises `UnknownNameError`."""
+    if name not in KINDS:
+        raise UnknownNameError("user model", name, list(KINDS))
+    module, attribute = KINDS[name].split(":")
+    found: type[UserModel] = getattr(import_module(module), attribute)
+    return found
+
+
+def load_model(directory: Path) -> UserModel:
+    """Whichever model a folder holds. Raises `BundleError` where there is none that this version knows."""
+    name = _meta(directory)["model"]
+    if name not in KINDS:
+        raise BundleError(f"{directory / META} names a model {name!r}, known are {', '.join(KINDS)}")
+    return model_class(name).load(directory)
+
+
+def _meta(directory: Path) -> dict[str, Any]:
+    path = directory / META
+    try:
+        meta: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        found, _, _ = meta["format"], meta["model"], meta["items"]
+    except FileNotFoundError as error:
+        raise BundleError(f"{directory} holds no user model: {META} is missing") from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BundleError(f"{path} is damaged ({error!r}); fit the model again") from error
+    if found != FORMAT:
+        raise BundleError(f"{path} has format {found}, this version reads {FORMAT}; fit the model again")
+    return meta

@@ -1,0 +1,209 @@
+"""Which model serves: each kind is tuned on the validation, their blend is learnt there, and the test is read once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from triptych.config import Section
+from triptych.tuning.base import Progress
+from triptych_recommendation.data.interactions import Interactions
+from triptych_recommendation.data.splits import Held, Split
+from triptych_recommendation.hindsight.evaluation import Evaluation, evaluate
+from triptych_recommendation.hindsight.metrics import difference
+from triptych_recommendation.models.base import Report, UserModel, model_class, silent
+from triptych_recommendation.models.blend import Blend
+from triptych_recommendation.models.blending import Mixture, collect, learn
+from triptych_recommendation.models.grids import GRIDS, Axes
+from triptych_recommendation.models.settings import BlendSettings, ModelSettings
+
+METRIC = "ndcg@10"
+GUARD, BLEND = "neighbours", "blend"
+FOLDS = 5  # of the users, for an honest look at the blend on the validation
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Contender:
+    """One model of the choice: with which settings, how good on validation and on test, and what fitting took."""
+
+    name: str
+    settings: Mapping[str, Any]
+    validation: Evaluation  # on the users of `sampled`; of the blend by cross-fitting
+    test: Evaluation  # refitted on all that is before the test
+    seconds: float  # of the last fit, on all that is before the test; of the blend: of its weights
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Choice:
+    """The model that serves, fitted once more on all events there are, and all that was tried."""
+
+    model: UserModel
+    name: str
+    rivals: list[Contender]  # the chosen one is among them
+    notes: list[str]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tuned:
+    """The best settings of a kind, and the model fitted with them on the training part."""
+
+    kind: str
+    settings: Section
+    model: UserModel
+    validation: Evaluation
+    tried: int
+
+
+def choose(
+    split: Split,
+    interactions: Interactions,
+    settings: ModelSettings,
+    *,
+    vectors: NDArray[np.float32] | None = None,
+    seed: int = 0,
+    progress: Report = silent,
+) -> Choice:
+    """Tune every kind, learn their blend, and choose by NDCG@10 on the validation.
+
+    `interactions` are all events, those of the split and of its test: what serves learns from them too, so that it
+    knows what people did last. `vectors` is float32 [items, d]; without it "content" is not tried. Popularity and item
+    neighbours are always tried, and what does not beat the neighbours on the validation, by a paired bootstrap interval
+    above 0, is not chosen. Every rival is fitted again on all that is before the test, and evaluated there once.
+    """
+    notes = []
+    kinds = list(dict.fromkeys((GUARD, "popularity", *settings.candidates)))
+    if vectors is None and "content" in kinds:
+        kinds.remove("content")
+        notes.append("content was not tried: the items have no vectors")
+    held = sampled(split.validation, settings.validation_users, seed)
+    tuned = [tune(kind, split.train, held, settings, vectors=vectors, seed=seed, progress=progress) for kind in kinds]
+    mixture, blended, blend_seconds = blend(tuned, split.train, held, settings.blend)
+    name, why = decide({one.kind: one.validation for one in tuned} | {BLEND: blended})
+    rivals, models = [], []
+    for one in tuned:
+        started = time.perf_counter()
+        model = refit(one, split.before_test, vectors=vectors, seed=seed, progress=progress)
+        seconds = time.perf_counter() - started
+        test = evaluate(model, split.before_test, split.test)
+        rivals.append(Contender(one.kind, one.settings.model_dump(), one.validation, test, seconds))
+        models.append(model)
+    mixed = Blend(models, mixture)
+    test = evaluate(mixed, split.before_test, split.test)
+    rivals.append(Contender(BLEND, mixed.worth(), blended, test, blend_seconds))
+    served = [
+        refit(one, interactions, vectors=vectors, seed=seed, progress=progress)
+        for one in tuned
+        if name in (BLEND, one.kind)
+    ]
+    return Choice(Blend(served, mixture) if name == BLEND else served[0], name, rivals, [*notes, why])
+
+
+def tune(
+    kind: str,
+    train: Interactions,
+    held: Held,
+    settings: ModelSettings,
+    *,
+    vectors: NDArray[np.float32] | None,
+    seed: int,
+    progress: Report = silent,
+    axes: Axes | None = None,
+) -> Tuned:
+    """The best settings of a kind on the held-out users: along each axis in turn, the best value stays.
+
+    The axes are those of `grids.GRIDS`, unless others are given.
+    """
+    axes = (GRIDS.get(kind, []) if axes is None else axes) if settings.tune else []
+    if not np.ptp(train.weight):  # all alike: their power is nothing to choose
+        axes = [axis for axis in axes if "weighted" not in axis[0]]
+    total = 1 + sum(map(len, axes))
+    best: Tuned | None = None
+    tried: dict[str, None] = {}
+
+    def attempt(section: Section) -> None:
+        nonlocal best
+        key = section.model_dump_json()
+        if key in tried:
+            return
+        tried[key] = None
+        progress(Progress(f"tuning {kind}", len(tried), total))
+        model = model_class(kind).fit(train, section, seed=seed, vectors=vectors, progress=progress)
+        found = evaluate(model, train, held)
+        if best is None or found.metrics[METRIC] > best.validation.metrics[METRIC]:
+            best = Tuned(kind, section, model, found, 0)
+
+    attempt(getattr(settings, kind))
+    assert best is not None
+    for axis in axes:
+        base = best.settings
+        for change in axis:
+            attempt(type(base).model_validate(base.model_dump() | change))
+    return replace(best, tried=len(tried))
+
+
+def refit(
+    tuned: Tuned,
+    interactions: Interactions,
+    *,
+    vectors: NDArray[np.float32] | None,
+    seed: int,
+    progress: Report = silent,
+) -> UserModel:
+    """The kind with the settings that were chosen, learnt from other events."""
+    kind = model_class(tuned.kind)
+    return kind.fit(interactions, tuned.settings, seed=seed, vectors=vectors, progress=progress)
+
+
+def blend(
+    tuned: Sequence[Tuned], train: Interactions, held: Held, settings: BlendSettings
+) -> tuple[Mixture, Evaluation, float]:
+    """The weights of a blend of fitted models, how good it is on users that its weights did not see, and seconds.
+
+    The users are dealt to `FOLDS` parts; each is evaluated with weights that were learnt on the others.
+    """
+    started = time.perf_counter()
+    parts = [one.model for one in tuned]
+    lessons = collect(parts, train, held, settings.depth)
+    mixture = learn(lessons, settings)
+    seconds = time.perf_counter() - started
+    order, found = [], []
+    for fold in range(FOLDS):
+        own = np.arange(fold, len(held), FOLDS)
+        if len(own):
+            others = learn(lessons.only(lessons.places % FOLDS != fold), settings)
+            found.append(evaluate(Blend(parts, others), train, part_of(held, own)))
+            order.append(own)
+    back = np.argsort(np.concatenate(order))
+    users = {name: np.concatenate([one.users[name] for one in found])[back] for name in found[0].users}
+    return mixture, Evaluation(users, np.concatenate([one.lists for one in found])[back]), seconds
+
+
+def decide(validations: Mapping[str, Evaluation]) -> tuple[str, str]:
+    """The name of the best on the validation that surely beats the item neighbours, or these; and why, in words."""
+    means = {name: one.metrics[METRIC] for name, one in validations.items()}
+    guard = validations[GUARD].users
+    for name in sorted(means, key=lambda name: -means[name]):
+        if name == GUARD:
+            break
+        gap = difference(validations[name].users, guard)
+        if gap.low > 0:
+            why = f"{name} is chosen: NDCG@10 on the validation {means[name]:.4f}, item neighbours {means[GUARD]:.4f}"
+            return name, f"{why}; the difference is {gap.value:.4f}, 95 % interval {gap.low:.4f} to {gap.high:.4f}"
+    return GUARD, f"no rival surely beats item neighbours on the validation (NDCG@10 {means[GUARD]:.4f}): they serve"
+
+
+def sampled(held: Held, most: int, seed: int) -> Held:
+    """At most so many of the held-out users, drawn at random, in their order."""
+    if len(held) <= most:
+        return held
+    return part_of(held, np.sort(np.random.default_rng(seed).choice(len(held), most, replace=False)))
+
+
+def part_of(held: Held, places: NDArray[np.int64]) -> Held:
+    """Some of the held-out users."""
+    return Held(held.users[places], [held.targets[place] for place in places], held.as_of[places])

@@ -1,0 +1,56 @@
+"""Histories as weighted items: each item once, at its newest event."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from triptych_recommendation.data.interactions import History
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
+
+
+@dataclass(frozen=True, slots=True)
+class Profiler:
+    """How the items of a history are weighted: the nth newest by n to the minus `recency`, times a power of its weight.
+
+    Each different item is there once, at its newest event; all but the `last` newest are left out where that is given.
+    """
+
+    last: int | None = None
+    recency: float = 0.0
+    weighted: float = 0.0
+
+    def __call__(self, history: History, items: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Places in the history, the newest first, and their weights; rows of `items` and more are left out."""
+        rows = history.items[::-1]
+        known = np.flatnonzero((rows >= 0) & (rows < items))
+        first = np.sort(np.unique(rows[known], return_index=True)[1])[: self.last]
+        places = len(history) - 1 - known[first]
+        weights = np.arange(1, len(first) + 1, dtype=np.float32) ** np.float32(-self.recency)
+        if self.weighted:
+            weights *= history.weights[places] ** np.float32(self.weighted)
+        return places, weights
+
+    def matrix(self, histories: Sequence[History], items: int) -> csr_matrix:
+        """Float32 [histories, items]."""
+        from scipy.sparse import csr_matrix
+
+        found = [self(history, items) for history in histories]
+        ends = np.cumsum([0, *(len(places) for places, _ in found)])
+        rows = [history.items[places] for history, (places, _) in zip(histories, found, strict=True)]
+        columns = np.concatenate([np.zeros(0, np.int32), *rows])
+        weights = np.concatenate([np.zeros(0, np.float32), *(weights for _, weights in found)])
+        matrix: Any = csr_matrix((weights, columns, ends), (len(histories), items))
+        return matrix
+
+
+def known_rows(history: History, items: int) -> NDArray[np.int32]:
+    """The rows of a history that are below `items`."""
+    rows = history.items
+    return rows[(rows >= 0) & (rows < items)]

@@ -1,0 +1,147 @@
+"""Scores on one scale, for items that the model knows and for items that came after it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from triptych_recommendation.data.interactions import History
+from triptych_recommendation.serving.live import Live
+from triptych_recommendation.serving.tastes import Taste
+
+Floats = NDArray[np.float32]
+Rows = NDArray[np.int32]
+Mode = Literal["behaviour", "content", "query", "popularity"]
+_GROUP = 10  # known items whose mean score stands for one likeness
+_OWN = 0.1  # share of a new item's score that depends on its likeness beyond what the curve says
+
+
+class Curve:
+    """What likeness to a taste is worth in the model's scores, told by the items that the model knows.
+
+    Of known items, the mean score of those about as like the taste, made to rise with likeness (isotonic regression by
+    pooling adjacent violators: Barlow et al., 1972). So a new item stands where known items as like the taste stand on
+    average. A tenth of it varies with the likeness itself, so that of two new items the more like one is above.
+    """
+
+    def __init__(self, cosines: Floats, scores: Floats) -> None:
+        order = np.argsort(cosines, kind="stable")
+        parts = [part for part in np.array_split(order, max(1, len(order) // _GROUP)) if len(part)]
+        blocks = [[float(scores[part].mean()), len(part), 1] for part in parts]
+        self._cosines = np.array([float(cosines[part].mean()) for part in parts])
+        pooled: list[list[float]] = []
+        for block in blocks:
+            pooled.append(block)
+            while len(pooled) > 1 and pooled[-2][0] >= pooled[-1][0]:
+                mean, weight, count = pooled.pop()
+                last = pooled[-1]
+                total = last[1] + weight
+                pooled[-1] = [(last[0] * last[1] + mean * weight) / total, total, last[2] + count]
+        self._scores = np.array([mean for mean, _, count in pooled for _ in range(int(count))])
+
+    def __call__(self, cosines: Floats) -> Floats:
+        """Float32 of the same shape: the score for each likeness, 0 where that is not above 0."""
+        if not len(self._cosines):
+            return np.zeros_like(cosines)
+        alike = np.clip(cosines, 0, 1)
+        found = np.interp(cosines, self._cosines, self._scores) * (1 - _OWN + _OWN * alike)
+        return np.where(alike > 0, found, 0).astype(np.float32)
+
+
+class Scorer:
+    """The scores of candidates for a taste, on a scale where 1 is the best; and what they would be with less history.
+
+    `mode` says what they are from. "behaviour": the model, and for rows that it was fitted without, the `Curve`.
+    "content": likeness to the history, where the model has nothing to say of it. "query": likeness to the query; with
+    a history too, half of it, the other half the history's. "popularity": how often items were chosen, where there is
+    nothing to go by.
+    """
+
+    def __init__(self, live: Live, taste: Taste, profile: Floats, rows: Rows, like: Rows) -> None:
+        """`rows` are the candidates, each once; `like` the neighbours of the taste in content."""
+        self._live = live
+        self._history = taste.history
+        self.rows = rows
+        self.place = {row: place for place, row in enumerate(rows.tolist())}
+        self.vectors = live.vectors.get(rows)  # float32 [candidates, dim]
+        self._new = live.unknown(rows) & live.vectors.there[rows]
+        self._told = np.zeros(len(rows), dtype=np.float32)  # by the model
+        self._curve = Curve(self._told[:0], self._told[:0])
+        self._top = 1.0
+        self._by: Literal["behaviour", "content", ""] = ""  # what of the history says anything
+        own = self._fitted(_unit(profile), np.isin(rows, like)) if len(self._history) else self._told
+        near = np.clip(self.vectors @ taste.query, 0, None) if taste.query is not None else np.zeros_like(self._told)
+        self._asked: Floats | None = near / near.max() if near.any() else None
+        self.scores: Floats = self._popularity() if self.mode == "popularity" else self._with_query(own, slice(None))
+
+    @property
+    def mode(self) -> Mode:
+        """What the scores are from."""
+        return "query" if self._asked is not None else self._by or "popularity"
+
+    @property
+    def policy(self) -> str:
+        """What makes the list, in a word."""
+        return self._live.model.name if self.mode == "behaviour" else self.mode
+
+    def reason(self, row: int) -> str:
+        """What the score of a candidate is from."""
+        if self.mode != "behaviour":
+            return self.mode
+        place = self.place[row]
+        return "behaviour" if self._told[place] > 0 else "content" if self._new[place] else "popularity"
+
+    def with_less(self, parts: Sequence[History], rows: Sequence[int]) -> Floats:
+        """Float32 [parts, rows]: what candidates would score with parts of the history, on the same scale."""
+        places = [self.place[row] for row in rows]
+        told = np.zeros((len(parts), len(rows)), dtype=np.float32)
+        if not self._by or not parts:
+            return told + self.scores[places]
+        if self._by == "behaviour":
+            told = self._live.model.rescore(self._history, parts, self.rows[places])
+        cosines = told
+        if self._by == "content" or self._new[places].any():
+            tastes = np.stack([_unit(self._live.profile(part)) for part in parts])
+            cosines = tastes @ self.vectors[places].T
+        return self._with_query(self._own(told, cosines, self._new[places]), places)
+
+    def _fitted(self, taste: Floats, like: NDArray[np.bool_]) -> Floats:
+        """Set the scale by the candidates; their scores by the history, zeros where it says nothing."""
+        model = self._live.model
+        self._told = model.score(self._history, self.rows)
+        cosines = self.vectors @ taste
+        known = like & ~self._live.unknown(self.rows)
+        self._curve = Curve(cosines[known], self._told[known])
+        for by in ("behaviour", "content"):
+            self._by = by
+            own = self._own(self._told, cosines, self._new)
+            best = float(own.max(initial=0))
+            if best > 0:
+                self._top = best
+                return own / np.float32(best)
+        self._by = ""
+        return np.zeros_like(self._told)
+
+    def _own(self, told: Floats, cosines: Floats, new: NDArray[np.bool_]) -> Floats:
+        if self._by == "content":
+            return np.clip(cosines, 0, None) / np.float32(self._top)
+        mixed = np.where(new & (told <= 0), self._curve(cosines), told) if new.any() else told
+        return np.asarray(mixed / np.float32(self._top), dtype=np.float32)
+
+    def _with_query(self, own: Floats, places: Any) -> Floats:
+        if self._asked is None:
+            return own
+        asked = self._asked[places]
+        return np.asarray((own + asked) / 2 if self._by else own + asked, dtype=np.float32)
+
+    def _popularity(self) -> Floats:
+        counts = self._live.counts.events[self.rows].astype(np.float32)
+        return np.asarray(counts / max(1.0, float(counts.max(initial=0))), dtype=np.float32)
+
+
+def _unit(vector: Floats) -> Floats:
+    length = float(np.linalg.norm(vector))
+    return vector / np.float32(length) if length else vector
