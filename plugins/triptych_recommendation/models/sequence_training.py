@@ -19,6 +19,7 @@ from triptych_recommendation.models.sequence_inference import WIDTH, Reader, Tab
 from triptych_recommendation.models.sequence_network import Dropout, Network, SoftmaxLoss
 from triptych_recommendation.models.sequence_settings import SequenceSettings
 
+WARM_UP = 100, 5  # steps in which the learning rate rises, and epochs that they take at most
 AVERAGE = 0.99  # of a step's weights, what the running average keeps
 
 
@@ -99,11 +100,10 @@ class Trainer:
         self.network.initialize(rng)
         self.network.to(device)
         self.average = {name: weight.detach().clone() for name, weight in self.network.named_parameters()}
-        self.optimizer = torch.optim.Adam(
-            self.network.parameters(), lr=settings.learning_rate, betas=(0.9, 0.98), fused=True
-        )
+        self.optimizer = torch.optim.Adam(self.network.parameters(), betas=(0.9, 0.98), fused=True)
         self.draw, self.drop = Draw(corpus, settings, rng), Dropout(settings.dropout, device, rng)
         self.steps = 0
+        self.warm_up = max(1, min(WARM_UP[0], WARM_UP[1] * len(corpus.tokens) // settings.batch))
 
     def epoch(self) -> float:
         """Learn from every event once; returns the mean loss."""
@@ -112,6 +112,8 @@ class Trainer:
         losses = []
         for rows in self.corpus.epoch(settings.length, settings.batch, self.rng):
             self.steps += 1
+            for group in self.optimizer.param_groups:
+                group["lr"] = settings.learning_rate * min(1, self.steps / self.warm_up)
             loss = step_loss(self.network, rows, self.draw, self.drop, self.device)
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]

@@ -15,7 +15,8 @@ Floats = NDArray[np.float32]
 Rows = NDArray[np.int32]
 Mask = NDArray[np.bool_]
 _ALL_BELOW = 1_000  # so few allowed items are all ranked
-_LIKE = 50  # neighbours of the taste, and of those that the model does not know
+_LIKE = 50  # neighbours of the taste, and of it among the items that came last
+_LATEST = 300  # items that came after the model
 _NEAR = 100  # neighbours that are looked up at once
 _ENOUGH = 5  # of a kind among them
 _WIDER = 1.2  # more of the model's candidates than pass on average
@@ -38,6 +39,13 @@ class Near:
             return self.rows[marked][:k], self._cosines[marked][:k]
         return self._vectors.nearest(self._taste, k, self._allowed & kind)
 
+    def latest(self, first: int) -> Rows:
+        """The nearest of the rows from `first` on that came last."""
+        rows = np.arange(max(first, len(self._allowed) - _LATEST), len(self._allowed), dtype=np.int32)
+        rows = rows[self._allowed[rows] & self._vectors.there[rows]]
+        cosines = self._vectors.get(rows) @ self._taste
+        return rows[np.argsort(-cosines, kind="stable")[:_LIKE]] if self._taste.any() else rows[:0]
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Candidates:
@@ -53,7 +61,8 @@ def candidates(live: Live, taste: Taste, allowed: Mask, pool: int, near: Near) -
     Where little is allowed, all of it. The popular ones come last, in their order.
     """
     count = int(np.count_nonzero(allowed))
-    like = np.concatenate([near.rows[:_LIKE], near.among(live.cold(), _LIKE)[0]])
+    new = near.rows[live.cold()[near.rows]]
+    like = np.concatenate([near.rows[:_LIKE], new, near.latest(live.model.items)])
     parts = [like]
     if taste.query is not None:
         parts.insert(0, live.vectors.nearest(taste.query, pool, allowed)[0])

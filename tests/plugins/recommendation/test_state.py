@@ -79,8 +79,9 @@ def test_who_comes_seldom_is_forgotten_and_read_again(
     store: Store, shelf: Shelf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(state, "REMEMBERED", 1)
+    _add(store, EventRow("ann", "lamp", "click", 20))
     users = Users(PAST, store, shelf)
     users.get("ann")
     users.get("bob")
     _add(store, EventRow("ann", "vase", "view", 99))
-    assert users.get("ann").history.items.tolist() == [0, 1, 1]
+    assert users.get("ann").history.items.tolist() == [0, 0, 1, 1]
