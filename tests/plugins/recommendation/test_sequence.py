@@ -54,7 +54,7 @@ def test_it_learns_what_comes_next(model: SequenceModel) -> None:
     assert scores.shape == (ITEMS, ITEMS)
     assert scores.dtype == np.float32
     right = [int(row.argmax()) == (start + 4) % ITEMS for start, row in zip(starts, scores, strict=True)]
-    assert np.mean(right) > 0.9
+    assert np.mean(right) > 0.8
 
 
 def test_the_order_counts(model: SequenceModel) -> None:
