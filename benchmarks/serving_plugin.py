@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from triptych import hookimpl
+from triptych.errors import DataError
 from triptych.types import Prediction, Sample, Task, VerticalSpec
 from triptych.vertical import Request, Response, Vertical
 
@@ -35,7 +36,7 @@ class Banking(Vertical[Request, Response]):
 
     def sample_data(self, directory: Path) -> Path:
         """There is none: `serving.py` names the data."""
-        raise NotImplementedError
+        raise DataError("there is no sample of Banking77; give the data with --data")
 
     def answer(self, request: Request, prediction: Prediction, context: Any) -> Response:
         """The label."""

@@ -65,8 +65,11 @@ class Experiment:
         """The experiment with other shares from now on, and as few users as can be moved.
 
         A variant that shrinks gives up buckets, one that grows takes them, and nobody else moves. A new name is a
-        variant that sets nothing anew; one that is left out gets nobody any more.
+        variant that sets nothing anew; one that is left out gets nobody any more. Raises `ConfigError` for shares that
+        cannot be, and for a third variant of an interleaving.
         """
+        if self.kind == "interleaving" and not set(shares) <= set(self.variants):
+            raise ConfigError(f"experiment {self.name!r}: an interleaving has exactly two variants, and no third")
         wanted = counts_of({**dict.fromkeys(self.variants, 0.0), **shares}, least=0)
         runs = _moved(_buckets(self.phases[-1].runs), wanted)
         variants = {**self.variants, **{name: {} for name in shares if name not in self.variants}}

@@ -43,6 +43,13 @@ class Files:
     @classmethod
     def open(cls, directory: Path) -> Self:
         """Read what `write_files` wrote. Raises `BundleError` naming the file that is missing or damaged."""
+        try:
+            return cls._read(directory)
+        except KeyError as error:
+            raise BundleError(f"{directory} lacks {error}; build the bundle again") from error
+
+    @classmethod
+    def _read(cls, directory: Path) -> Self:
         head = _read_json(directory / _HEAD)
         if head.get("format") != FORMAT:
             raise BundleError(f"{directory / _HEAD} has format {head.get('format')}, this version reads {FORMAT}")

@@ -57,12 +57,11 @@ def test_every_other_promise_is_checked(before: Standing, after: Standing, named
     assert named in check_contract(before, after).violations[0]
 
 
-@given(st.integers(0, 60), st.integers(0, 60))
+@given(st.integers(0, 60), st.integers(0, 40))  # one loss among more gains is less than floats can tell
 def test_the_sign_test_is_a_probability_and_falls_with_every_loss(worse: int, better: int) -> None:
     p = sign_test(worse, better)
     assert 0 <= p <= 1
-    # with no loss among many gains the two differ by less than floats can tell
-    assert sign_test(worse + 1, better) < p or worse == better == 0 or (worse == 0 and better > 40)
+    assert sign_test(worse + 1, better) < p or worse == better == 0
 
 
 def test_more_false_answers_are_a_violation() -> None:

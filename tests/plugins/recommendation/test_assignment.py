@@ -125,3 +125,10 @@ def test_an_experiment_is_kept_as_it_is_and_once(place: str):
         assert registry.experiment(tx, made.name) == made
         with pytest.raises(UnknownNameError, match="Known: farben"):
             registry.experiment(tx, "colours")
+
+
+def test_an_interleaving_gains_no_third_variant() -> None:
+    experiment = new_experiment("mix", {"old": 0.5, "new": 0.5}, 0, kind="interleaving")
+    with pytest.raises(ConfigError, match="exactly two variants"):
+        experiment.with_shares({"old": 0.3, "new": 0.3, "third": 0.3}, 1)
+    assert experiment.with_shares({"old": 0.2, "new": 0.2}, 1).variants.keys() == {"old", "new"}

@@ -53,8 +53,10 @@ def test_it_learns_what_comes_next(model: SequenceModel) -> None:
     scores = model.scores([History.of([(start + step) % ITEMS for step in range(4)]) for start in starts])
     assert scores.shape == (ITEMS, ITEMS)
     assert scores.dtype == np.float32
+    for start, row in zip(starts, scores, strict=True):
+        row[[(start + step) % ITEMS for step in range(4)]] = -1  # as in every evaluation: what is new to the user
     right = [int(row.argmax()) == (start + 4) % ITEMS for start, row in zip(starts, scores, strict=True)]
-    assert np.mean(right) > 0.8
+    assert np.mean(right) > 0.9
 
 
 def test_the_order_counts(model: SequenceModel) -> None:

@@ -116,3 +116,11 @@ def test_what_does_not_fit_is_not_written(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="finite"):
         write_files(tmp_path, items=ordered, past=past, model=model, vectors=bad, encoder="", built=served.BUILT)
     assert not any(tmp_path.iterdir())
+
+
+def test_a_head_without_a_key_is_told(shop: Path) -> None:
+    head = json.loads((shop / "recommendation.json").read_text())
+    del head["kinds"]
+    (shop / "recommendation.json").write_text(json.dumps(head))
+    with pytest.raises(BundleError, match="lacks 'kinds'"):
+        Files.open(shop)
