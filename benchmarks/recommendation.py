@@ -40,9 +40,8 @@ from triptych_recommendation.models.blending import Mixture
 from triptych_recommendation.models.choose import BLEND, GUARD, Tuned, blend, decide, refit, sampled, tune
 from triptych_recommendation.models.grids import GRIDS, Axes
 from triptych_recommendation.models.sequence import SequenceModel
-from triptych_recommendation.models.settings import EaseSettings, ModelSettings
+from triptych_recommendation.models.settings import KINDS, EaseSettings, ModelSettings
 
-KINDS = ("popularity", "neighbours", "ease", "factors", "sequence", "content")
 COSINE = "neighbours, no order"
 COSINE_AXES: Axes = [
     [{"shrinkage": value} for value in (0.0, 30.0, 100.0)],
@@ -345,6 +344,8 @@ def report(benches: Sequence[Bench], minutes: float) -> None:
         f"Settings are chosen by NDCG@10 on {SETTINGS.validation_users:,} validation users at most, each model is "
         "fitted again with the validation items and evaluated once on the test; the blend's validation is "
         "cross-fitted. `tried`: settings or epochs that were looked at.",
+        "lastfm: test figures of earlier runs had been seen when the grids and the model `factors` were made, so its "
+        "test is not blind to them.",
         "blend: for each part the weights of its two features, of each bucket of history lengths or one for all.",
         "neighbours may use the order of a history (a window, recency), as the tuning decides; `neighbours, no order` "
         "is the plain cosine with shrinkage, tuned too. ease has weights for the "

@@ -58,13 +58,15 @@ from triptych.finalist import Trained
 from triptych.models.build import load_model
 from triptych.runtime.base import answers_of
 from triptych.runtime.torch_session import TorchSession
+from triptych_recommendation.codes import Codes
 from triptych_recommendation.content.model import Content
+from triptych_recommendation.content.profile import profiles
+from triptych_recommendation.content.profile import unit as unit_rows
 from triptych_recommendation.content.settings import ContentSettings
 from triptych_recommendation.data.folder import open_folder
 from triptych_recommendation.data.settings import DataSettings
 from triptych_recommendation.data.splits import leave_one_out
 from triptych_recommendation.hindsight.evaluation import evaluate
-from triptych_recommendation.serving.codes import Codes
 
 # -- rows ---------------------------------------------------------------------------------------------------------
 
@@ -262,8 +264,8 @@ def quantised(fold: Fold, vectors: Vectors, settings: ContentSettings) -> list[d
     model = Content.fit(fold.train, settings, seed=SEED, vectors=unit)
     met = []
     for history, scores in zip(fold.histories, model.scores(fold.histories), strict=True):
-        weights = model.weights(history)
-        candidates = codes.candidates(model.profile(unit[history.items], weights), 20)
+        taste = unit_rows(profiles([history], unit.__getitem__, settings))[0]
+        candidates = codes.candidates(taste, 20)
         exact = candidates[np.argsort(-scores[candidates], kind="stable")[:20]]
         met.append(len(np.intersect1d(exact, np.argsort(-scores, kind="stable")[:20])) / 20)
     size = codes.nbytes / len(stored)

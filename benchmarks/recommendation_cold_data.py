@@ -32,9 +32,9 @@ from triptych_recommendation.content.strategy import CoConsumption, behaviour_of
 from triptych_recommendation.content.training import write_table
 from triptych_recommendation.data.folder import RecommendationData
 from triptych_recommendation.data.interactions import History, Interactions
+from triptych_recommendation.data.items import sample_of
 from triptych_recommendation.data.splits import Held, Split
 from triptych_recommendation.hindsight.metrics import per_user, target_ranks
-from triptych_recommendation.serving.encoding import sample_of
 
 SEED = 42
 LIKE = 4.0

@@ -30,6 +30,7 @@ from safetensors.numpy import load_file, save_file
 
 from common import data_folder, save
 from triptych_recommendation.catalogue.store import Store
+from triptych_recommendation.codes import Codes, nearest_exactly
 from triptych_recommendation.content.model import Content
 from triptych_recommendation.content.settings import ContentSettings
 from triptych_recommendation.data.events import Events, read_events
@@ -42,7 +43,6 @@ from triptych_recommendation.models.sequence import SequenceModel
 from triptych_recommendation.models.sequence_inference import WIDTH, Reader, Table
 from triptych_recommendation.models.settings import NeighbourSettings
 from triptych_recommendation.serving.answers import Context
-from triptych_recommendation.serving.codes import Codes, nearest_exactly
 from triptych_recommendation.serving.files import Files, write_files
 from triptych_recommendation.serving.recommender import Recommender
 from triptych_recommendation.serving.settings import RuleSettings

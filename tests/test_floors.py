@@ -21,6 +21,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 CORE = REPOSITORY / "core" / "triptych"
 HEAVY = {"torch", "torchaudio", "torchvision", "transformers", "sentence_transformers", "faiss", "sklearn", "timm"}
 HEAVY |= {"peft", "accelerate", "PIL", "soundfile", "av", "rich", "matplotlib", "pyarrow", "scipy", "pandas"}
+HEAVY |= {"sqlalchemy"}
 
 
 def modules_in(package: str) -> list[str]:
@@ -36,7 +37,7 @@ def modules_in(package: str) -> list[str]:
 
 LIGHT = [m for p in ("types", "errors", "hookspecs", "host", "builtin", "config", "data") for m in modules_in(p)]
 LIGHT += ["triptych", "triptych.vertical", "triptych_apps.cli", "triptych_customer_service", "triptych_finance"]
-LIGHT += ["triptych_recommendation"]
+LIGHT += ["triptych_recommendation", "triptych.printing"]
 
 
 def heavy_after(statement: str) -> set[str]:

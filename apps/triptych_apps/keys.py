@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from triptych_apps.options import VerticalName, json_option
+
+if TYPE_CHECKING:
+    from triptych_apps.server.keys import Key
 
 
 @click.group(short_help="Make, list and revoke the keys of `triptych serve`.")
@@ -34,9 +38,8 @@ def add(name: str, verticals: tuple[str, ...], per_minute: int | None, budget: f
     """Make a key for NAME. It is shown this once; a server that runs without keys asks for them after a restart."""
     from triptych_apps.server.keys import KeyStore
 
-    store = KeyStore()
-    key, text = store.add(name, verticals=verticals, per_minute=per_minute, budget=budget)
-    store.close()
+    with closing(KeyStore()) as store:
+        key, text = store.add(name, verticals=verticals, per_minute=per_minute, budget=budget)
     if as_json:
         from triptych_apps.output import print_json
 
@@ -51,9 +54,8 @@ def list_keys(as_json: bool) -> None:
     """List the keys, with what each one may do and has spent; their secrets are nowhere."""
     from triptych_apps.server.keys import KeyStore
 
-    store = KeyStore()
-    rows = [_row(key) for key in store.all()]
-    store.close()
+    with closing(KeyStore()) as store:
+        rows = [_row(key) for key in store.all()]
     if as_json:
         from triptych_apps.output import print_json
 
@@ -71,11 +73,8 @@ def revoke(identity: str, as_json: bool) -> None:
     """Take a key out of use, at once and for good. ID is what `triptych keys list` shows."""
     from triptych_apps.server.keys import KeyStore
 
-    store = KeyStore()
-    try:
+    with closing(KeyStore()) as store:
         key = store.revoke(identity)
-    finally:
-        store.close()
     if as_json:
         from triptych_apps.output import print_json
 
@@ -84,7 +83,7 @@ def revoke(identity: str, as_json: bool) -> None:
     click.echo(f"{key.id} ({key.name}) is revoked.")
 
 
-def _row(key: Any) -> dict[str, Any]:
+def _row(key: Key) -> dict[str, Any]:
     return {
         "id": key.id,
         "name": key.name,

@@ -24,7 +24,9 @@ from triptych_apps.options import VerticalName, device_option
 )
 @click.option("--queue", default=256, show_default=True, type=click.IntRange(1), help="Requests that may wait.")
 @click.option("--timeout", default=30.0, show_default=True, type=click.FloatRange(0.01), help="Seconds for an answer.")
-@click.option("--max-mb", default=16.0, show_default=True, type=click.FloatRange(0.001), help="Megabytes of a call.")
+@click.option(
+    "--max-mb", default=16.0, show_default=True, type=click.FloatRange(0.001, 256), help="Megabytes of a call."
+)
 @click.option(
     "--drain", default=1.0, show_default=True, type=click.FloatRange(0), help="Seconds to go on after SIGTERM."
 )

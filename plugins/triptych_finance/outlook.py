@@ -34,8 +34,8 @@ def read_prices(settings: Settings, data: Path) -> Prices | None:
     Raises `DataError` for a file that cannot be read.
     """
     if settings.prices is not None:
-        return prices_at(_place(settings.prices))
-    return prices_at(sample_prices()) if data.resolve() == sample_table() else None
+        return _prices_at(_place(settings.prices))
+    return _prices_at(sample_prices()) if data.resolve() == sample_table() else None
 
 
 def build_head(extension: Extension, gazetteer: Gazetteer) -> dict[str, Any]:
@@ -72,7 +72,7 @@ def risk_of(symbols: Sequence[str], when: datetime.date | None, context: AnswerC
     if not symbols:
         return [], ["the item names no company; give one as `entities`"]
     try:
-        prices = prices_at(_place(settings.prices) if head.own_prices else sample_prices())
+        prices = _prices_at(_place(settings.prices) if head.own_prices else sample_prices())
     except DataError as error:
         return [], [f"the prices cannot be read: {error.reason}"]
     sample = context.sample if len(symbols) == 1 else None
@@ -132,7 +132,7 @@ def _place(prices: str | None) -> Path:
     return Path(prices or "").expanduser()
 
 
-def prices_at(path: Path) -> Prices:
+def _prices_at(path: Path) -> Prices:
     """The prices in a file, read once for each state of it. Raises `DataError`."""
     try:
         state = path.stat()

@@ -38,6 +38,6 @@ def triptych_parts() -> list[Part]:
             "strategy",
             "co-consumption",
             "triptych_recommendation.content.strategy:CoConsumption",
-            "Encoders as they are; a head in closed form draws items of the same people together.",
+            "Encoders as they are; a head learns by regression who chooses an item.",
         )
     ]

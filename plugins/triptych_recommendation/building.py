@@ -15,10 +15,10 @@ from triptych.indexing import EXTENSION
 from triptych.types import Modality
 from triptych_recommendation.about import About
 from triptych_recommendation.data.folder import RecommendationData, open_folder
-from triptych_recommendation.data.items import Item
+from triptych_recommendation.data.items import Item, sample_of
 from triptych_recommendation.data.leakage import check
 from triptych_recommendation.data.splits import make_split
-from triptych_recommendation.serving.encoding import Encode, sample_of
+from triptych_recommendation.serving.encoding import Encode
 
 if TYPE_CHECKING:
     from triptych.tuning.base import Progress

@@ -37,7 +37,7 @@ def open_recommender(files: Path, settings: RecommendationSettings, store: str |
 
     about = read_about(files)
     understood = _understood(encode, about) if about.dim else None
-    return Recommender.open(files, store, settings.serving, encode=understood)
+    return Recommender.open(files, store, settings.serving, encode=understood, taste=settings.models.content)
 
 
 def _understood(encode: Encode, about: About) -> Encode:

@@ -37,7 +37,7 @@ def reply(
                 "or a sound"
             )
         found = recommender.similar(request.item, request.k, where=request.where)
-        head = f"Like {_title(recommender, request.item)}"
+        head = f"Like {recommender.titles([request.item])[request.item]}"
     else:
         now = Context(items=tuple(request.history), query=query)
         found = recommender.recommend(request.user, request.k, where=request.where, context=now)
@@ -95,11 +95,5 @@ def _evidence(recommender: Recommender, items: Sequence[Recommended]) -> list[Ev
         for name in () if one.explanation is None else one.explanation.cited:
             drops[name] = max(drops.get(name, 0.0), one.explanation.drop if one.explanation else 0.0)
     order = sorted(drops, key=lambda name: -drops[name])
-    return [Evidence(id=n, kind="event", title=_title(recommender, n), score=round(drops[n], 4)) for n in order]
-
-
-def _title(recommender: Recommender, name: str) -> str:
-    try:
-        return recommender.item(name).title or name
-    except DataError:  # it was removed, and the user's past still has it
-        return name
+    titles = recommender.titles(order)  # one that was removed may still stand in the user's past
+    return [Evidence(id=n, kind="event", title=titles[n], score=round(drops[n], 4)) for n in order]

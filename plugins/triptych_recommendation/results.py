@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from triptych_recommendation.data.items import Item
-from triptych_recommendation.hindsight.metrics import group_gaps, list_metrics
+from triptych_recommendation.hindsight.metrics import METRIC, group_gaps, list_metrics
 from triptych_recommendation.hindsight.report import Results, Rival
 from triptych_recommendation.hindsight.sheet import LIKED, RECOMMENDED, USERS, Card, Shown
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from triptych_recommendation.data.splits import Split
     from triptych_recommendation.models.choose import Choice, Contender
 
-METRIC = "ndcg@10"
 _LENGTHS = (5, 20)  # events up to which a history is short, and middling
 _CATEGORIES = 5  # that are told apart in the gaps
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import sqlite3
 import time
 from collections import defaultdict
@@ -15,7 +16,6 @@ from triptych_apps.server.keys import Key, KeyStore
 from triptych_apps.server.logs import log
 from triptych_apps.server.problems import Problem
 
-_LOCAL = ("localhost", "127.0.0.1", "[::1]")
 _FLUSH_SECONDS = 1.0
 
 
@@ -69,6 +69,7 @@ class Access:
         self._stopping.set()
         if self._writer is not None:
             await self._writer
+        await self._write()  # what was charged while it wrote
         self.store.close()
 
     async def _keep_writing(self) -> None:
@@ -108,14 +109,22 @@ class _Bucket:
         return (wanted - self._left) * 60 / self._size
 
 
-def check_local(headers: Headers, hosts: tuple[str, ...] = ()) -> None:
+def is_loopback(host: str) -> bool:
+    """Whether a name or an address, without brackets, is this machine alone."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def check_local(headers: Headers) -> None:
     """For a server without keys on this machine: a web page elsewhere must not reach it through a browser here.
 
     Raises `Problem` for a call under a foreign name (DNS rebinding) or from a page of another site.
     """
     host = headers.get("host", "").lower()
     name = host if host.endswith("]") else host.rpartition(":")[0] or host
-    if name not in (*_LOCAL, *hosts):
+    if not is_loopback(name.removeprefix("[").removesuffix("]")):
         raise Problem(403, "without keys, this server answers under the name localhost alone")
     origin = headers.get("origin")
     if origin is not None and origin.partition("://")[2].lower() != host:

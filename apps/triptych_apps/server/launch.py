@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import signal
 import socket
 import time
@@ -15,7 +14,7 @@ from triptych.errors import ConfigError, MissingError
 from triptych.host import default_host
 from triptych_apps.bundles import vertical_of
 from triptych_apps.server import logs
-from triptych_apps.server.access import Access
+from triptych_apps.server.access import Access, is_loopback
 from triptych_apps.server.keys import KeyStore
 from triptych_apps.server.logs import log
 from triptych_apps.server.protocol import Protocol
@@ -101,24 +100,17 @@ class _Server(uvicorn.Server):
 
 
 def _access(host: str) -> Access | None:
-    """Keys are asked for as soon as there are some. Raises `ConfigError` for an open door to the network."""
+    """Keys are asked for as soon as one was made. Raises `ConfigError` for an open door to the network."""
     store = KeyStore()
-    if any(key.revoked is None for key in store.all()):
+    if store.all():  # revoked ones too: to revoke the last one must not open the door
         return Access(store)
     store.close()
-    if not _is_loopback(host):
+    if not is_loopback(host):
         raise ConfigError(
             f"without keys, anybody who reaches {host} could ask; make one with `triptych keys add NAME`, or say "
             "--no-auth where something else guards the server"
         )
     return None
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _listen(host: str, port: int) -> socket.socket:

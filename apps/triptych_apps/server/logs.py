@@ -35,6 +35,7 @@ def set_up() -> None:
     """Everything that this process logs goes through `JsonLines`."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
+    logging.captureWarnings(True)
     logging.getLogger().handlers[:] = [handler]
     for name in ("triptych", "uvicorn", "uvicorn.error", "uvicorn.access"):
         logger = logging.getLogger(name)

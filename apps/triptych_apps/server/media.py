@@ -8,26 +8,22 @@ from __future__ import annotations
 
 import io
 
-from triptych.data.media import decode_audio
+from triptych.data.media import IMAGE_FORMATS, decode_audio
 from triptych.errors import DataError
 from triptych_apps.server.problems import Problem
-
-_PICTURES = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM")
 
 
 def check_picture(content: bytes, max_pixels: int) -> None:
     """Raises `Problem`: 415 for what is no picture, 413 for too many pixels, 422 for a damaged head."""
-    import warnings
-
     from PIL import Image, UnidentifiedImageError
 
     try:
-        with warnings.catch_warnings(), Image.open(io.BytesIO(content), formats=_PICTURES) as picture:
+        with Image.open(io.BytesIO(content), formats=IMAGE_FORMATS) as picture:
             width, height = picture.size
     except UnidentifiedImageError as error:
         known = "JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF"
         raise Problem(415, f"image: this is not a picture in a format that is read here ({known})") from error
-    except Image.DecompressionBombError as error:
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise Problem(413, f"image: the picture has more than the {max_pixels:,} pixels that are allowed") from error
     except Exception as error:  # decoders raise whatever they stumble over in damaged bytes
         raise Problem(422, "image: the picture is damaged") from error

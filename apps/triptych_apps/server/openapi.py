@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastapi import FastAPI
@@ -13,7 +13,7 @@ from triptych_apps.server.problems import MEANINGS, ErrorBody
 from triptych_apps.server.shapes import Shape
 
 _RETRY = {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}}}
-_HEADERS = {
+ANSWERED = {
     "Triptych-Variant": {"description": "The variant that answered.", "schema": {"type": "string"}},
     "Triptych-Fallback": {
         "description": 'Only where a cheaper variant answered: "overload".',
@@ -23,11 +23,13 @@ _HEADERS = {
 }
 
 
-def responses(model: type[BaseModel], statuses: Sequence[int]) -> dict[int | str, dict[str, Any]]:
-    """What a route may answer: the model, or an error with one of these statuses."""
-    found: dict[int | str, dict[str, Any]] = {200: {"model": model, "description": "The answer.", "headers": _HEADERS}}
-    if model.__name__ == "About":
-        del found[200]["headers"]
+def responses(
+    model: type[BaseModel], statuses: Sequence[int], *, headers: Mapping[str, Any] | None = None
+) -> dict[int | str, dict[str, Any]]:
+    """What a route may answer: the model, with these headers, or an error with one of these statuses."""
+    found: dict[int | str, dict[str, Any]] = {200: {"model": model, "description": "The answer."}}
+    if headers is not None:
+        found[200]["headers"] = headers
     for status in statuses:
         found[status] = {"model": ErrorBody, "description": MEANINGS[status]}
         if status in (429, 503):

@@ -37,11 +37,15 @@ async def read_one(call: starlette.requests.Request, shape: Shape, settings: Set
     kind = _content_type(call)
     if kind == "application/json":
         body = await call.body()
-        return await _apart(len(body) > _LARGE, lambda: _request(_object(body), shape, settings, base64_files=True))
-    if kind != "multipart/form-data":
+        large = len(body) > _LARGE
+        fields = await _apart(large, lambda: _object(body))
+    elif kind == "multipart/form-data":
+        large, fields = False, await _form(call, shape, settings)
+    else:
         raise Problem(415, "send application/json or multipart/form-data, and name it in the header Content-Type")
-    fields = await _form(call, shape, settings)
-    return await _apart(bool(shape.files & fields.keys()), lambda: _request(fields, shape, settings))
+    is_json = kind == "application/json"  # where files are base64
+    elsewhere = large or bool(shape.files & fields.keys())  # a small file may hold a long sound
+    return await _apart(elsewhere, lambda: _request(fields, shape, settings, base64_files=is_json))
 
 
 async def read_many(call: starlette.requests.Request, shape: Shape, settings: Settings) -> list[Request | Problem]:
@@ -52,7 +56,7 @@ async def read_many(call: starlette.requests.Request, shape: Shape, settings: Se
     if _content_type(call) != "application/json":
         raise Problem(415, "send application/json, and name it in the header Content-Type")
     body = await call.body()
-    return await _apart(len(body) > _LARGE, lambda: _requests(body, shape, settings))
+    return await asyncio.to_thread(_requests, body, shape, settings)
 
 
 def _content_type(call: starlette.requests.Request) -> str:

@@ -62,7 +62,8 @@ class Gate:
         return key
 
     def admit(self, key: Key | None, requests: int, service: Service) -> None:
-        """Raises `Problem` where the key may not ask so many requests now."""
+        """Raises `Problem` while the service is starting, and where the key may not ask so many requests now."""
+        service.check_open()  # before that, its price is not known
         if self.access is not None and key is not None:
             self.access.admit(key, requests, priced=service.price(service.variant) is not None)
 
@@ -74,7 +75,7 @@ class Gate:
 
 def note(call: Request, **fields: Any) -> None:
     """Have something told in the log's line of this call."""
-    call.scope.setdefault("triptych", {}).update(fields)
+    call.scope["triptych"].update(fields)
 
 
 def add_vertical(api: FastAPI, service: Service, settings: Settings, gate: Gate, metrics: Metrics) -> None:
@@ -89,7 +90,7 @@ def add_vertical(api: FastAPI, service: Service, settings: Settings, gate: Gate,
         request = await read_one(call, service.shape, settings)
         (answered,) = await service.answer([request])
         if isinstance(answered, Exception):
-            raise _problem(answered) from answered
+            raise _problem(call, answered) from answered
         _count(call, gate, key, metrics, service, answered)
         return Response(answered.body, headers=_headers([answered]), media_type="application/json")
 
@@ -104,7 +105,7 @@ def add_vertical(api: FastAPI, service: Service, settings: Settings, gate: Gate,
         for answered in given:
             _count(call, gate, key, metrics, service, answered)
         note(call, items=len(results), failed=len(results) - len(given))
-        body = b",".join(_body(result) for result in results)
+        body = b",".join(_body(call, result) for result in results)
         return Response(b'{"answers":[' + body + b"]}", headers=_headers(given), media_type="application/json")
 
     async def about(call: Request) -> Response:
@@ -125,21 +126,21 @@ def add_vertical(api: FastAPI, service: Service, settings: Settings, gate: Gate,
         f"{path}/answer",
         operation_id=f"answer-{name}",
         summary=f"{title}: one answer",
-        responses=openapi.responses(response, body_errors),
+        responses=openapi.responses(response, body_errors, headers=openapi.ANSWERED),
         openapi_extra=openapi.one_body(service.shape),
     )(answer)
     api.post(
         f"{path}/answers",
         operation_id=f"answers-{name}",
         summary=f"{title}: several answers, each by itself",
-        responses=openapi.responses(several, body_errors),
+        responses=openapi.responses(several, body_errors, headers=openapi.ANSWERED),
         openapi_extra=openapi.many_body(service.shape, settings.max_items),
     )(answers)
 
 
 def _about(service: Service) -> About:
-    if service.predictor is None:
-        raise Problem(503, f"{service.name} is starting", kind="starting", retry_after=2)
+    service.check_open()
+    assert service.predictor is not None
     bundle, vertical = service.predictor.bundle, service.vertical
     return About(
         vertical=service.name,
@@ -163,15 +164,15 @@ def _count(call: Request, gate: Gate, key: Key | None, metrics: Metrics, service
     note(call, variant=answered.variant, **({"fallback": True} if answered.fallback else {}))
 
 
-def _body(result: Answered | Exception) -> bytes:
-    return result.body if isinstance(result, Answered) else _problem(result).json()
+def _body(call: Request, result: Answered | Exception) -> bytes:
+    return result.body if isinstance(result, Answered) else _problem(call, result).json()
 
 
-def _problem(error: Exception) -> Problem:
+def _problem(call: Request, error: Exception) -> Problem:
     """As `problem_of`; a bug goes to the log."""
     problem = problem_of(error)
     if problem.status == 500:
-        log.error("bug", extra={"fields": describe(error)})
+        log.error("bug", extra={"fields": {**call.scope["triptych"], **describe(error)}})
     return problem
 
 

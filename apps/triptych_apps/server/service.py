@@ -39,7 +39,7 @@ class Answered:
 class Service:
     """Made at once, for its types shape the routes; `open` brings the model, which takes seconds.
 
-    `on_batch(size, seconds)` is told of every batch, in the thread that answered it.
+    `on_batch(name, size, seconds)` is told of every batch, in the thread that answered it.
     """
 
     def __init__(
@@ -50,12 +50,11 @@ class Service:
         *,
         host: Host | None = None,
         device: str = "auto",
-        on_batch: Callable[[str, int, float], None] = lambda name, size, seconds: None,
     ) -> None:
         self.source, self.vertical, self.settings = source, vertical, settings
         self.name = vertical.name
         self.shape: Shape = shape_of(vertical)
-        self.on_batch = on_batch
+        self.on_batch: Callable[[str, int, float], None] = lambda name, size, seconds: None
         self._host = host or default_host()
         self._device = device
         self.predictor: Predictor | None = None
@@ -113,13 +112,18 @@ class Service:
         """What a million answers of a variant cost by the ledger, None where it has no row for it."""
         return self._prices.get(variant)
 
+    def check_open(self) -> None:
+        """Raises `Problem` while the bundle is being opened."""
+        if self._batcher is None:
+            raise Problem(503, f"{self.name} is starting", kind="starting", retry_after=2)
+
     async def answer(self, requests: Sequence[Request]) -> list[Answered | Exception]:
         """One result for each request, in the order given.
 
         Raises `Problem` where none of them can be answered: the queue is full, or the time was up.
         """
-        if self._batcher is None:
-            raise Problem(503, f"{self.name} is starting", kind="starting", retry_after=2)
+        self.check_open()
+        assert self._batcher is not None
         if self._cache is None:
             return await self._answered(self._batcher, requests)
         keys = [content_key(request) for request in requests]
@@ -206,7 +210,7 @@ def _told(result: Response | Exception, cost: float | None, fallback: bool) -> A
 def _cheaper(predictor: Predictor, prices: dict[str, float]) -> Predictor | None:
     """The next cheaper variant of the ledger that the bundle holds, as the first stage of a cascade; None without one.
 
-    It is tried once: a fallback that cannot answer must show itself at the start.
+    It is opened and warm then: one that is damaged shows itself at the start.
     """
     ledger = predictor.bundle.manifest.ledger
     ours = prices.get(predictor.session.variant)

@@ -31,7 +31,10 @@ AUDIO_SUFFIXES = (
 )  # fmt: skip
 TEXT_SUFFIXES = (".txt",)
 # Pillow knows more, and hands some of those (PostScript) to other programs
-_IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM")
+IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM")
+
+# FFmpeg knows more, and some of those (playlists, lists of files, descriptions of streams) open other files and sockets
+_SOUND_FORMATS = "wav,w64,flac,ogg,mp3,aac,aiff,au,caf,amr,amrnb,amrwb,ac3,tta,wv,matroska,mov,avi,asf,flv,mpeg,mpegts"
 
 # Outside of these the header is damaged; a resampling filter for an absurd rate would also fill the memory.
 _SAMPLE_RATES_HZ = range(1_000, 768_001)
@@ -161,7 +164,7 @@ def _open_image(value: Any, name: str) -> Image.Image:
     from PIL import Image, UnidentifiedImageError
 
     try:
-        return Image.open(_readable(value, name), formats=_IMAGE_FORMATS)
+        return Image.open(_readable(value, name), formats=IMAGE_FORMATS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise DataError(
             f"the picture has far more pixels than data.max_image_pixels allows ({error})", file=name
@@ -250,7 +253,7 @@ def _decode_with_ffmpeg(source: Any, name: str, max_seconds: float) -> tuple[NDA
     blocks: list[NDArray[np.float32]] = []
     rate, frames = 0, 0
     try:
-        with av.open(source) as container:
+        with av.open(source, options={"format_whitelist": _SOUND_FORMATS}) as container:
             if not container.streams.audio:
                 raise DataError("there is no sound in this file", file=name)
             to_floats = av.AudioResampler(format="fltp")

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import logging
 import os
-from typing import Any
+from typing import Any, Protocol
 
 import faiss
 import numpy as np
 
-from triptych.retrieval.engines.base import Engine, Floats, Plan, Rows
+from triptych.retrieval.engines.base import Floats, Plan, Rows
 
 _FROM_ROWS = 10_000  # below, the way to the GPU costs more than it saves
 _LIMIT = 2048  # FAISS' largest k there
@@ -35,6 +35,17 @@ def gpu_count() -> int:
     return int(getattr(faiss, "get_num_gpus", lambda: 0)())
 
 
+class Held(Protocol):
+    """What is copied: the rows of an engine, or any other vectors by row."""
+
+    @property
+    def rows(self) -> int:
+        """How many there are."""
+
+    def vectors(self, rows: Rows) -> Floats:
+        """The vectors of some rows, float32 [rows, dim]."""
+
+
 class GpuCopy:
     """The rows of an engine on all GPUs, in float16, divided among them; searched exactly.
 
@@ -46,7 +57,7 @@ class GpuCopy:
         self._resources = resources  # must outlive the index
 
     @classmethod
-    def of(cls, engine: Engine, plan: Plan) -> GpuCopy | None:
+    def of(cls, engine: Held, plan: Plan) -> GpuCopy | None:
         """A copy, or None (with one message in the log) where there is no GPU or no room."""
         count = gpu_count()
         if not count:
@@ -72,7 +83,7 @@ class GpuCopy:
         """How many rows the copy has."""
         return int(self._index.ntotal)
 
-    def extend(self, engine: Engine, start: int) -> None:
+    def extend(self, engine: Held, start: int) -> None:
         """Append the engine's rows from `start` on. Raises `RuntimeError` where memory does not suffice."""
         for first in range(start, engine.rows, _BLOCK):
             self._index.add(engine.vectors(np.arange(first, min(first + _BLOCK, engine.rows))))

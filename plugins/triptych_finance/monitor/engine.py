@@ -56,6 +56,11 @@ class Processed:
     drifts: Sequence[DriftReading] = ()  # those that report a drift
     verdicts: int = 0
 
+    @property
+    def idle(self) -> bool:
+        """Whether, without items, nothing has come of it."""
+        return not (self.verdicts or self.readings or self.notices)
+
 
 class Monitor:
     """Takes polls and writes what follows from them into a store that it alone writes. For one thread at a time.

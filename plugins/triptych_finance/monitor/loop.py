@@ -148,7 +148,7 @@ class _Run:
                 given = self.queue.get(timeout=_LOOK_S)
             except queue.Empty:
                 done, problems = self._patiently(self._meanwhile), []
-                if not (done.verdicts or done.readings or done.notices):
+                if done.idle:
                     continue
             else:
                 if given.poll is None:
@@ -167,7 +167,7 @@ class _Run:
         """What is to be done while no items come: event time goes on, or verdicts are taken up."""
         if self.clock is not None and all(feeder.quiet for feeder in self.feeders):
             done = self.monitor.beat(self.clock())
-            if done.verdicts or done.readings or done.notices:
+            if not done.idle:
                 return done
         return self.monitor.attend()
 

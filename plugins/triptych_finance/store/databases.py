@@ -1,4 +1,4 @@
-"""The two databases: how to connect, who may write, and how room is given back."""
+"""The two databases: who may write, and how room is given back."""
 
 from __future__ import annotations
 
@@ -9,36 +9,26 @@ import time
 import zlib
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy import URL, Connection, text
 
-from triptych.errors import ConfigError, MissingError
+from triptych.errors import MissingError
 from triptych.files import Lock
-from triptych_finance.store.failures import translated
+from triptych.sql import databases
+from triptych.sql.databases import PATIENCE_S, driver_of, place_of, postgres_engine, sqlite_engine
 from triptych_finance.stream.source import without_secrets
 
-PATIENCE_S = 30.0  # how long a transaction waits for another one's
 _CLASS = 0x7472_6970  # "trip": the first half of the advisory lock, the second is made of the schema's name
 _GRACE_S = 1.0  # a server notices within it that the last monitor was killed
 _SILENT_S = 30  # a monitor's machine that does not answer for so long, and then four probes, has lost its lock
 
 
-class Database(ABC):
-    """A database and its connections. `name` may be printed.
+class Database(databases.Database, ABC):
+    """A database and its connections.
 
     `connect_to_write` takes the lock that only one live writer can hold; that writer's transactions all go through
     the connection that it returns.
     """
-
-    def __init__(self, name: str, engine: Engine, password: str | None = None) -> None:
-        self.name = name
-        self.engine = engine
-        self._password = password
-
-    def translated(self) -> contextlib.AbstractContextManager[None]:
-        """Raises errors that a user understands in place of the database's."""
-        return translated(self.name, self._password)
 
     @abstractmethod
     def check_there(self) -> None:
@@ -52,10 +42,6 @@ class Database(ABC):
     def settle(self, connection: Connection) -> None:
         """What the writer does once, when the tables are as they should be."""
 
-    @abstractmethod
-    def connect_to_read(self) -> Connection:
-        """A connection whose transactions see the store as it was when they began."""
-
     def connect_to_post(self) -> Connection:
         """A connection for short writing beside the one live writer."""
         return self.engine.connect()
@@ -64,20 +50,13 @@ class Database(ABC):
     def give_back_room(self) -> None:
         """Make free what deleted rows took."""
 
-    def close(self) -> None:
-        """Close all connections and free the lock."""
-        self.engine.dispose()
-
 
 class SqliteFile(Database):
     """A file; who writes it holds `<file>.lock`."""
 
     def __init__(self, path: Path) -> None:
         self.path = path.expanduser().resolve()
-        url = URL.create("sqlite", database=str(self.path))
-        super().__init__(str(path), create_engine(url, hide_parameters=True, connect_args={"timeout": PATIENCE_S}))
-        event.listen(self.engine, "connect", _prepare_sqlite)
-        event.listen(self.engine, "begin", _begin_sqlite)
+        super().__init__(str(path), sqlite_engine(self.path))
         self._lock: Lock | None = None
 
     def check_there(self) -> None:
@@ -96,26 +75,22 @@ class SqliteFile(Database):
                 raise MissingError(f"{self.name} cannot be written: {error.strerror}, {error.filename}") from error
         with self.translated():
             connection = self.engine.connect()
-            _driver(connection).execute("PRAGMA auto_vacuum = INCREMENTAL")  # heeded where there is no table yet
+            driver_of(connection).execute("PRAGMA auto_vacuum = INCREMENTAL")  # heeded where there is no table yet
         return connection
 
     def settle(self, connection: Connection) -> None:
         """Switch the file to a log, beside which others read; only now, when it is known to be a store."""
         with self.translated():
-            _driver(connection).execute("PRAGMA journal_mode = WAL")
-
-    def connect_to_read(self) -> Connection:
-        """The view begins with the first question."""
-        return self.engine.connect().execution_options(sqlite_begin="BEGIN")
+            driver_of(connection).execute("PRAGMA journal_mode = WAL")
 
     def give_back_room(self) -> None:
         """Cut free pages off the file, and its log to nothing where nobody reads it."""
         with self.engine.connect() as connection:
             # `execute` would free one page alone: it stops at a row, and each page is a row without columns
-            _driver(connection).executescript("PRAGMA incremental_vacuum; PRAGMA wal_checkpoint(TRUNCATE)")
+            driver_of(connection).executescript("PRAGMA incremental_vacuum; PRAGMA wal_checkpoint(TRUNCATE)")
 
     def close(self) -> None:
-        """Close all connections; the last one folds the log into the file."""
+        """Close all connections, the last one folds the log into the file, and free the lock."""
         super().close()
         if self._lock is not None:
             self._lock.release()
@@ -132,16 +107,8 @@ class PostgresServer(Database):
 
     def __init__(self, url: URL) -> None:
         name = without_secrets(url.render_as_string(hide_password=True))
-        if url.drivername == "postgresql":
-            url = url.set(drivername="postgresql+psycopg")
         who = f"triptych finance, process {os.getpid()} on {socket.gethostname()}"
-        try:
-            engine = create_engine(
-                url, hide_parameters=True, pool_pre_ping=True, connect_args={"application_name": who[:63]}
-            )
-        except ImportError as error:
-            raise MissingError(f"{name} needs a driver: pip install 'triptych[postgres]' ({error})") from error
-        super().__init__(name, engine, url.password or str(url.query.get("password", "")))
+        super().__init__(name, postgres_engine(url, name, application_name=who[:63]))
 
     def check_there(self) -> None:
         """Whether the server answers shows with the first question."""
@@ -163,10 +130,6 @@ class PostgresServer(Database):
 
     def settle(self, connection: Connection) -> None:
         """Nothing: the server lets others read beside a writer as it is."""
-
-    def connect_to_read(self) -> Connection:
-        """The view begins with the first question."""
-        return self.engine.connect().execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
 
     def give_back_room(self) -> None:
         """VACUUM, for later rows of the same tables."""
@@ -197,33 +160,5 @@ _HOLDER = text(
 
 def database_of(where: str | Path) -> Database:
     """The database of a path or URL. Raises `ConfigError` for an address that is none."""
-    if isinstance(where, Path) or "://" not in where:
-        return SqliteFile(Path(where))
-    try:
-        url = make_url(where)
-    except Exception:  # its message may hold the password
-        raise ConfigError(
-            f"{without_secrets(where)!r} is no address of a database; use postgresql://user@host/name"
-        ) from None
-    kind = url.get_backend_name()
-    if kind == "sqlite" and url.database and url.database != ":memory:" and not url.query:
-        return SqliteFile(Path(url.database))
-    if kind == "postgresql":
-        return PostgresServer(url)
-    raise ConfigError(
-        f"{without_secrets(where)!r} is no store: give a file, sqlite:///file or postgresql://user@host/name"
-    )
-
-
-def _driver(connection: Connection) -> Any:
-    """SQLite's own connection, for what cannot be said within a transaction."""
-    return connection.connection.driver_connection
-
-
-def _prepare_sqlite(connection: Any, record: Any) -> None:
-    connection.isolation_level = None  # transactions begin where we say so, see _begin_sqlite
-    connection.execute("PRAGMA synchronous = FULL")
-
-
-def _begin_sqlite(connection: Connection) -> None:
-    connection.exec_driver_sql(connection.get_execution_options().get("sqlite_begin", "BEGIN IMMEDIATE"))
+    place = place_of(where)
+    return SqliteFile(place) if isinstance(place, Path) else PostgresServer(place)

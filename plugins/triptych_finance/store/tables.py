@@ -15,24 +15,20 @@ Times are integers: microseconds since 1970 in UTC. Vectors are float16, little 
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-from sqlalchemy import BigInteger, Boolean, Column, Double, Index, Integer, LargeBinary, MetaData, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Double, Index, Integer, MetaData, Table
 from sqlalchemy.engine import Dialect
-from sqlalchemy.types import TypeDecorator, TypeEngine
+from sqlalchemy.types import TypeDecorator
 
-from triptych.errors import DataError
+from triptych.sql import columns
+from triptych.sql.columns import COUNTED, Half, Json
+from triptych.sql.meta import meta_table
 from triptych_finance.stream.item import in_utc, storable
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
-Vector = NDArray[np.float32]
 
 
 class Moment(TypeDecorator[datetime]):
@@ -50,37 +46,14 @@ class Moment(TypeDecorator[datetime]):
         return None if value is None else EPOCH + timedelta(microseconds=value)
 
 
-class Words(TypeDecorator[str]):
+class Words(columns.Words):
     """Text; what no database holds becomes U+FFFD, also in what is asked for."""
 
-    impl = Text
     cache_ok = True
-
-    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        """On PostgreSQL too the order is that of the code points, whatever the language of the database."""
-        return Text(collation="C") if dialect.name == "postgresql" else Text()
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
         """The text as it can be kept."""
         return None if value is None else storable(value)
-
-
-class Json(TypeDecorator[Any]):
-    """JSON as text. Raises `DataError` for what JSON cannot say, such as infinity."""
-
-    impl = Text
-    cache_ok = True
-
-    def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
-        """The JSON text; in ASCII, so that no character in it is beyond a database."""
-        try:
-            return None if value is None else _JSON.encode(value)
-        except (TypeError, ValueError) as error:
-            raise DataError(f"{_shortened(value)} cannot be kept as JSON: {error}") from error
-
-    def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
-        """What the text says."""
-        return None if value is None else json.loads(value)
 
 
 class Number(TypeDecorator[float]):
@@ -104,51 +77,8 @@ class Figure(Number):
         return math.nan if value is None else value
 
 
-class Half(TypeDecorator[Vector]):
-    """A vector as float16. Raises `DataError` for numbers beyond its range."""
-
-    impl = LargeBinary
-    cache_ok = True
-
-    def process_bind_param(self, value: Vector | None, dialect: Dialect) -> bytes | None:
-        """Little-endian float16."""
-        if value is None:
-            return None
-        with np.errstate(over="ignore"):
-            halves = np.asarray(value).astype("<f2")
-        if halves.ndim != 1 or not np.isfinite(halves).all():
-            raise DataError("a vector must be one row of finite numbers of at most 65,504")
-        return halves.tobytes()
-
-    def process_result_value(self, value: bytes | None, dialect: Dialect) -> Vector | None:
-        """Float32 [dim]."""
-        return None if value is None else np.frombuffer(value, dtype="<f2").astype(np.float32)
-
-
-def _plain(value: Any) -> Any:
-    """A mapping that is no dict, for `json.dumps`."""
-    if isinstance(value, Mapping):
-        return dict(value)
-    raise TypeError(f"it holds {value!r}")
-
-
-_JSON = json.JSONEncoder(default=_plain, allow_nan=False, separators=(",", ":"))
-
-
-def _shortened(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
-
-
 metadata = MetaData()
-_counted = BigInteger().with_variant(Integer, "sqlite")  # SQLite's row id is INTEGER by name
-
-meta = Table(
-    "meta",
-    metadata,
-    Column("name", Text, primary_key=True),
-    Column("value", BigInteger, nullable=False),
-)
+meta = meta_table(metadata)
 cursor = Table(
     "cursor",
     metadata,
@@ -158,7 +88,7 @@ cursor = Table(
 item = Table(
     "item",
     metadata,
-    Column("number", _counted, primary_key=True, autoincrement=False),
+    Column("number", COUNTED, primary_key=True, autoincrement=False),
     Column("key", Words, nullable=False, unique=True),
     Column("source", Words, nullable=False),
     Column("id", Words, nullable=False),
@@ -179,7 +109,7 @@ item = Table(
 item_entity = Table(
     "item_entity",
     metadata,
-    Column("number", _counted, primary_key=True, autoincrement=False),
+    Column("number", COUNTED, primary_key=True, autoincrement=False),
     Column("place", Integer, primary_key=True, autoincrement=False),  # in the order in which the item named them
     Column("entity", Words, nullable=False),
     Column("score", Number, nullable=False),
@@ -241,14 +171,14 @@ notice = Table(
 inbox = Table(
     "inbox",
     metadata,
-    Column("number", _counted, primary_key=True, autoincrement=False),
+    Column("number", COUNTED, primary_key=True, autoincrement=False),
     Column("source", Words, nullable=False),
     Column("json", Json, nullable=False),
 )
 verdict = Table(
     "verdict",
     metadata,
-    Column("number", _counted, primary_key=True, autoincrement=False),
+    Column("number", COUNTED, primary_key=True, autoincrement=False),
     Column("alert", Words, nullable=False),
     Column("entity", Words, nullable=False),
     Column("confirmed", Boolean, nullable=False),

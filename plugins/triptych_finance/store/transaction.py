@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import delete, func, select, update
 
 from triptych.errors import DataError
+from triptych.sql.statements import chunks, insert, narrowed
 from triptych_finance.store import tables
 from triptych_finance.store.schema import (
     AlertRow,
@@ -21,7 +22,7 @@ from triptych_finance.store.schema import (
     SilenceRow,
     VerdictRow,
 )
-from triptych_finance.store.statements import Statements, between, chunks, narrowed, values_of
+from triptych_finance.store.statements import Statements, between, values_of
 from triptych_finance.stream.item import Item, storable
 
 
@@ -162,7 +163,7 @@ class Transaction(Statements):
     def add_notices(self, rows: Sequence[NoticeRow]) -> None:
         """Add notices; one whose id is there already is passed over, whatever has become of it."""
         if rows:
-            statement = self.insert(tables.notice).on_conflict_do_nothing()
+            statement = insert(self.connection, tables.notice).on_conflict_do_nothing()
             self.to_write().execute(statement, [values_of(tables.notice, row) for row in rows])
 
     def due_notices(self, now: datetime, limit: int) -> list[NoticeRow]:

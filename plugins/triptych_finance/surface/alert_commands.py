@@ -33,9 +33,9 @@ def list_(
     states: tuple[str, ...], only_open: bool, entity: str | None, limit: int, store: str | None, as_json: bool
 ) -> None:
     """List alerts, the latest last."""
+    from triptych.printing import minute, print_json, print_rows, say
     from triptych_finance.alerts.notices import document
     from triptych_finance.surface.opening import open_store
-    from triptych_finance.surface.wording import minute, print_json, print_rows, say
 
     wanted = sorted({*states, *(_OPEN if only_open else ())}) or None
     with open_store(store, writer=False) as opened, opened.reading() as tx:
@@ -67,9 +67,9 @@ def list_(
 @json_option
 def show(alert: str, store: str | None, as_json: bool) -> None:
     """Show an alert with its evidence and its notices; ID may be an unmistakable beginning."""
+    from triptych.printing import minute, print_json
     from triptych_finance.alerts.notices import document, render
     from triptych_finance.surface.opening import open_store
-    from triptych_finance.surface.wording import minute, print_json
 
     with open_store(store, writer=False) as opened, opened.reading() as tx:
         found = _find(tx, alert)
@@ -142,9 +142,10 @@ def silence(
     """
     from datetime import UTC, datetime
 
+    from triptych.printing import minute, print_json
     from triptych_finance.alerts.silence import new_silence
     from triptych_finance.surface.opening import open_store
-    from triptych_finance.surface.wording import length_of, minute, print_json, time_of
+    from triptych_finance.surface.wording import length_of, time_of
 
     if (length is None) == (until is None):
         raise click.UsageError("Give the silence an end: either --for LENGTH or --until TIME.")
@@ -168,8 +169,8 @@ def silences(everything: bool, store: str | None, as_json: bool) -> None:
     """List silences."""
     from datetime import UTC, datetime
 
+    from triptych.printing import minute, print_json, print_rows, say
     from triptych_finance.surface.opening import open_store
-    from triptych_finance.surface.wording import minute, print_json, print_rows, say
 
     with open_store(store, writer=False) as opened, opened.reading() as tx:
         found = tx.silences(None if everything else datetime.now(UTC))
@@ -204,9 +205,9 @@ def expire(silence: str, store: str | None) -> None:
 def _judge(alert: str, *, confirmed: bool, analyst: str | None, note: str, store: str | None, as_json: bool) -> None:
     from datetime import UTC, datetime
 
+    from triptych.printing import print_json
     from triptych_finance.alerts.verdicts import judge
     from triptych_finance.surface.opening import open_store
-    from triptych_finance.surface.wording import print_json
 
     with open_store(store, writer=False) as opened, opened.posting() as tx:
         judged = judge(

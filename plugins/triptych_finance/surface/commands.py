@@ -63,13 +63,13 @@ def monitor(
     it. One monitor writes a store at a time. Secrets of channels come from the environment variables that the settings
     name.
     """
+    from triptych.printing import print_json, say
     from triptych_finance.alerts.delivery import Deliverer, open_channels
     from triptych_finance.monitor.engine import Monitor
     from triptych_finance.monitor.loop import run, stop_on_signals
     from triptych_finance.sources.parsing import utc_now
     from triptych_finance.surface import opening
     from triptych_finance.surface.happenings import print_progress
-    from triptych_finance.surface.wording import print_json, say
 
     with opening.open_store(store, writer=True) as opened, opening.open_sources(sources, opened) as streams:
         known_prices = _prices(prices)
@@ -122,11 +122,11 @@ def replay(
     """
     import tempfile
 
+    from triptych.printing import plain, print_json
     from triptych_finance.hindsight.backtest import replay as run_replay
     from triptych_finance.store.store import Store
     from triptych_finance.surface import opening
     from triptych_finance.surface.happenings import happenings, print_happenings, print_progress
-    from triptych_finance.surface.wording import plain, print_json
 
     known_prices = _prices(prices)
     reader = opening.open_reader(bundle, overrides)
@@ -181,11 +181,11 @@ def backtest(
     Precision, recall and lead time of alerts on days of unusual volatility, next to alarms by the volume of news alone,
     by past returns alone and by chance, all with the same budget of false alarms.
     """
+    from triptych.printing import print_json
     from triptych_finance.hindsight.backtest import Rules
     from triptych_finance.hindsight.backtest import backtest as run_backtest
     from triptych_finance.surface import opening
     from triptych_finance.surface.happenings import backtest_json, print_backtest
-    from triptych_finance.surface.wording import print_json
 
     known_prices = _prices(prices)
     assert known_prices is not None
@@ -211,9 +211,9 @@ def backtest(
 @json_option
 def status(store: str | None, as_json: bool) -> None:
     """Show what the store holds: items by source, open alerts, notices that wait, drift of the inputs."""
+    from triptych.printing import print_json
     from triptych_finance.surface.happenings import print_state, state_of
     from triptych_finance.surface.opening import open_store
-    from triptych_finance.surface.wording import print_json
 
     with open_store(store, writer=False) as opened:
         found = state_of(opened)
@@ -234,8 +234,9 @@ def prune(before: str, store: str | None, yes: bool, as_json: bool) -> None:
     Alerts that are open, or have a notice that is still to be sent, stay. An item that is removed would count as new if
     a source gave it once more.
     """
+    from triptych.printing import minute, print_json
     from triptych_finance.surface.opening import open_store
-    from triptych_finance.surface.wording import minute, print_json, time_of
+    from triptych_finance.surface.wording import time_of
 
     moment = time_of(before, "--before")
     with open_store(store, writer=False) as opened:
@@ -257,7 +258,7 @@ def _prices(path: Path | None) -> Prices | None:
     """The prices in a file; what was passed over in it is told."""
     if path is None:
         return None
-    from triptych_finance.surface.wording import say
+    from triptych.printing import say
     from triptych_finance.volatility.prices import Prices
 
     prices = Prices.read(path.expanduser())
@@ -272,7 +273,7 @@ def _teller() -> Any:
     """What tells of a run's progress, now and then, on standard error."""
     import time
 
-    from triptych_finance.surface.wording import say
+    from triptych.printing import say
 
     last = time.monotonic()
 

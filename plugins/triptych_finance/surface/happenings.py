@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from triptych.printing import minute, plain, print_rows, say
 from triptych_finance.alerts.notices import document, headline
 from triptych_finance.hindsight.backtest import Backtest
 from triptych_finance.hindsight.judging import Figure
@@ -16,7 +17,6 @@ from triptych_finance.monitor.loop import Progress
 from triptych_finance.monitor.memory import COUNTERS, DRIFTS, UNKNOWN
 from triptych_finance.store.schema import AlertRow, ReadingRow
 from triptych_finance.store.store import Store
-from triptych_finance.surface.wording import minute, plain, print_rows, say
 
 _OPEN = ("pending", "firing", "keep_firing")
 _MANY = 100_000  # waiting notices that are counted

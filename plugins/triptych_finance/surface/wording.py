@@ -1,16 +1,9 @@
-"""How the commands of `triptych finance` take times and print results."""
+"""How the commands of `triptych finance` take times."""
 
 from __future__ import annotations
 
-import dataclasses
-import json
-import math
 import re
-from collections.abc import Mapping, Sequence
-from datetime import UTC, date, datetime, timedelta
-from typing import Any
-
-import click
+from datetime import UTC, datetime, timedelta
 
 from triptych.errors import ConfigError
 
@@ -37,40 +30,3 @@ def length_of(text: str, option: str) -> timedelta:
     if not timedelta(0) < length < timedelta(days=36_525):
         raise ConfigError(f"{option}: {text!r} is no length of time; write it as 30m, 2h, 3d or 1w")
     return length
-
-
-def plain(value: Any) -> Any:
-    """A value as JSON has it: dataclasses as objects, times as ISO 8601, null for NaN and infinity."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, date):
-        return value.isoformat()
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple | set):
-        return [plain(item) for item in value]
-    return value
-
-
-def print_json(value: Any) -> None:
-    """One JSON value on standard output."""
-    click.echo(json.dumps(plain(value), ensure_ascii=False, indent=2, allow_nan=False))
-
-
-def say(text: str) -> None:
-    """Talk: to standard error."""
-    click.echo(text, err=True)
-
-
-def minute(moment: datetime | None) -> str:
-    """A time as people read it, in UTC."""
-    return "-" if moment is None else f"{moment.astimezone(UTC):%Y-%m-%d %H:%M}"
-
-
-def print_rows(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Rows below their header, in columns; the last one is not filled up."""
-    widths = [max(len(row[i]) for row in (header, *rows)) for i in range(len(header))]
-    for row in (header, *rows):
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

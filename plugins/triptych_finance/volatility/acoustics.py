@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -103,17 +102,6 @@ def pool(features: npt.ArrayLike) -> Vector:
         if len(known):
             pooled[:, column] = [known.mean(), known.std(), *np.quantile(known, QUANTILES)]
     return pooled.reshape(-1).astype(np.float32)
-
-
-def measure_call(samples: npt.ArrayLike, rate: int, *, piece_s: float = 7.0) -> Vector:
-    """Features of consecutive pieces of a recording, [pieces, 29]: for calls whose sentences have no times.
-
-    A rest of less than half a piece belongs to the last one. Raises as `measure`.
-    """
-    sound = _sound(samples, rate)
-    size = max(1, round(piece_s * rate))
-    cuts = [*range(0, max(1, len(sound) - size // 2), size), len(sound)]
-    return np.stack([measure(sound[a:b], rate) for a, b in pairwise(cuts)])
 
 
 def measure(samples: npt.ArrayLike, rate: int) -> Vector:

@@ -9,9 +9,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from sqlalchemy import Connection, inspect, select
+from sqlalchemy import Connection
 
-from triptych.errors import DataError, MissingError
+from triptych.errors import DataError
+from triptych.sql.meta import make, refuse_newer, version_of
 from triptych_recommendation.catalogue import tables
 from triptych_recommendation.catalogue.databases import Database, database_of
 from triptych_recommendation.catalogue.transaction import Transaction
@@ -75,7 +76,7 @@ class Store:
     @contextmanager
     def reading(self) -> Iterator[Transaction]:
         """A view of the store as it was at the first question, whatever is written meanwhile."""
-        with self._database.translated(), self._open().reader() as connection, connection.begin():
+        with self._database.translated(), self._open().connect_to_read() as connection, connection.begin():
             yield Transaction(connection, writes=False)
 
     def version(self) -> int:
@@ -105,9 +106,7 @@ class Store:
 def _make(connection: Connection, name: str) -> None:
     """Make the tables where there are none, in one transaction."""
     if _version(connection, name) is None:
-        tables.metadata.create_all(connection)
-        counters = [{"name": counter, "value": 0} for counter in COUNTERS]
-        connection.execute(tables.meta.insert(), [{"name": "version", "value": VERSION}, *counters])
+        make(connection, tables.metadata, VERSION, COUNTERS)
 
 
 def _check(connection: Connection, name: str) -> None:
@@ -120,22 +119,7 @@ def _version(connection: Connection, name: str) -> int | None:
 
     Raises `DataError` where the tables are those of another program, `MissingError` for a newer version.
     """
-    found = set(inspect(connection).get_table_names())
-    expected = set(tables.metadata.tables)
-    if found >= expected:
-        version = connection.scalar(select(tables.meta.c.value).where(tables.meta.c.name == "version"))
-        if version is not None and version > VERSION:
-            raise MissingError(
-                f"{name} was written by a newer Triptych (schema {version}, known up to {VERSION}); update it"
-            )
-        if version is not None:
-            return int(version)
-    # a server has room for other programs' tables, a file of SQLite is one program's
-    others = found & expected if connection.dialect.name == "postgresql" else found
-    if others:
-        raise DataError(
-            f"holds tables of another program ({', '.join(sorted(others))}); give the store a file, or in PostgreSQL "
-            "a schema of its own, as ?options=-csearch_path%3Dtriptych",
-            file=name,
-        )
-    return None
+    version = version_of(connection, tables.metadata, name, needed=tables.metadata.tables)
+    if version is not None:
+        refuse_newer(version, VERSION, name)
+    return version

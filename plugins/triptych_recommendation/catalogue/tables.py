@@ -12,54 +12,28 @@ Times are integers: microseconds since 1970 in UTC. Vectors are float16, little 
 
 from __future__ import annotations
 
-import json
 import math
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-from sqlalchemy import BigInteger, Column, Double, Index, Integer, LargeBinary, MetaData, Table, Text
+from sqlalchemy import BigInteger, Column, Double, Index, MetaData, Table, Text
 from sqlalchemy.engine import Dialect
-from sqlalchemy.types import TypeDecorator, TypeEngine
+from sqlalchemy.types import TypeDecorator
 
 from triptych.errors import DataError
+from triptych.sql import columns
+from triptych.sql.columns import COUNTED, Half, Json
+from triptych.sql.meta import meta_table
 
-Vector = NDArray[np.float32]
 
-
-class Words(TypeDecorator[str]):
+class Words(columns.Words):
     """Text. Raises `DataError` for what no database holds: NUL, and halves of surrogate pairs."""
 
-    impl = Text
     cache_ok = True
-
-    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        """On PostgreSQL too the order is that of the code points, whatever the language of the database."""
-        return Text(collation="C") if dialect.name == "postgresql" else Text()
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
         """The text as it is."""
         if value is not None and not storable(value):
             raise DataError(f"{value!r} holds characters that no database keeps; leave them out")
         return value
-
-
-class Json(TypeDecorator[Any]):
-    """JSON as text, in ASCII, so that no character in it is beyond a database."""
-
-    impl = Text
-    cache_ok = True
-
-    def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
-        """The JSON text. Raises `DataError` for what JSON cannot say, such as infinity."""
-        try:
-            return None if value is None else json.dumps(value, allow_nan=False, separators=(",", ":"))
-        except (TypeError, ValueError) as error:
-            raise DataError(f"{str(value)[:80]} cannot be kept as JSON: {error}") from error
-
-    def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
-        """What the text says."""
-        return None if value is None else json.loads(value)
 
 
 class Number(TypeDecorator[float]):
@@ -75,27 +49,6 @@ class Number(TypeDecorator[float]):
         return None if value is None else float(value)
 
 
-class Half(TypeDecorator[Vector]):
-    """A vector as float16."""
-
-    impl = LargeBinary
-    cache_ok = True
-
-    def process_bind_param(self, value: Vector | None, dialect: Dialect) -> bytes | None:
-        """Little-endian float16. Raises `DataError` for numbers beyond its range."""
-        if value is None:
-            return None
-        with np.errstate(over="ignore"):
-            halves = np.asarray(value).astype("<f2")
-        if halves.ndim != 1 or not np.isfinite(halves).all():
-            raise DataError("a vector must be one row of finite numbers of at most 65,504")
-        return halves.tobytes()
-
-    def process_result_value(self, value: bytes | None, dialect: Dialect) -> Vector | None:
-        """Float32 [dim]."""
-        return None if value is None else np.frombuffer(value, dtype="<f2").astype(np.float32)
-
-
 def storable(text: str) -> bool:
     """Whether a database can keep the text."""
     try:
@@ -106,14 +59,7 @@ def storable(text: str) -> bool:
 
 
 metadata = MetaData()
-_counted = BigInteger().with_variant(Integer, "sqlite")  # SQLite's row id is INTEGER by name
-
-meta = Table(
-    "meta",
-    metadata,
-    Column("name", Text, primary_key=True),
-    Column("value", BigInteger, nullable=False),
-)
+meta = meta_table(metadata)
 item = Table(
     "item",
     metadata,
@@ -128,7 +74,7 @@ item = Table(
 event = Table(
     "event",
     metadata,
-    Column("number", _counted, primary_key=True, autoincrement=False),
+    Column("number", COUNTED, primary_key=True, autoincrement=False),
     Column("key", Text, nullable=False, unique=True),
     Column("user", Words, nullable=False),
     Column("item", Words, nullable=False),
@@ -154,7 +100,7 @@ exposure = Table(
 outcome = Table(
     "outcome",
     metadata,
-    Column("number", _counted, primary_key=True, autoincrement=False),
+    Column("number", COUNTED, primary_key=True, autoincrement=False),
     Column("exposure", Words, nullable=False),
     Column("item", Words, nullable=False),
     Column("kind", Words, nullable=False),

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any
 
-from sqlalchemy import Connection, Select, Table, bindparam, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, Select, bindparam, select
 
 from triptych.errors import DataError
+from triptych.sql.meta import next_numbers
+from triptych.sql.statements import insert, narrowed, put
 from triptych_recommendation.catalogue import tables
 from triptych_recommendation.catalogue.schema import EventRow, ExposureRow, ItemRow, OutcomeRow, item_json, item_of
-
-_CHUNK = 500  # values in one question
-_T = TypeVar("_T")
 
 
 class Transaction:
@@ -45,10 +43,7 @@ class Transaction:
             for row in numbered
         ]
         if values:
-            statement = self._insert(tables.item)
-            others = {c.name: statement.excluded[c.name] for c in tables.item.c if not c.primary_key}
-            statement = statement.on_conflict_do_update(index_elements=["id"], set_=others)
-            self._to_write().execute(statement, values)
+            put(self._to_write(), tables.item, values)
         return numbered
 
     def remove_items(self, ids: Iterable[str], now: int) -> list[ItemRow]:
@@ -63,7 +58,7 @@ class Transaction:
         table = tables.item
         question = select(table).where(table.c.number > after)
         rows: list[ItemRow] = []
-        for part in _narrowed(question, table.c.id, ids):
+        for part in narrowed([question], table.c.id, ids):
             for found in self.connection.execute(part):
                 item = None if found.json is None else item_of(found.json)
                 values = {**found._mapping, "item": item}
@@ -82,7 +77,8 @@ class Transaction:
             for row in rows
         ]
         values = [{"number": number, **value} for number, value in zip(numbers, values, strict=True)]
-        self._to_write().execute(self._insert(table).on_conflict_do_nothing(), values)
+        connection = self._to_write()
+        connection.execute(insert(connection, table).on_conflict_do_nothing(), values)
         added = self.connection.scalars(select(table.c.number).where(table.c.number >= numbers[0]))
         return [dataclasses.replace(rows[number - numbers[0]], number=number) for number in sorted(added)]
 
@@ -94,12 +90,8 @@ class Transaction:
         values = {name: value for name, value in values.items() if value is not None}
         return [EventRow(*row) for row in self.connection.execute(_events(tuple(values)), values)]
 
-    def add_exposure(self, row: ExposureRow) -> None:
-        """Keep what was shown. Raises `DataError` for an id that is there already."""
-        self.add_exposures([row])
-
     def add_exposures(self, rows: Sequence[ExposureRow]) -> None:
-        """Keep what was shown, several lists at once."""
+        """Keep what was shown. Raises `DataError` for an id that is there already."""
         if rows:
             table = tables.exposure
             values = [{c.name: getattr(row, c.name) for c in table.c} for row in rows]
@@ -118,7 +110,7 @@ class Transaction:
         """Lists for which all that is given holds, `since <= time < until`, by time and id."""
         values = {"experiment": experiment, "user": user, "since": since, "until": until}
         values = {name: value for name, value in values.items() if value is not None}
-        parts = _narrowed(_exposures(tuple(values)), tables.exposure.c.id, ids)
+        parts = narrowed([_exposures(tuple(values))], tables.exposure.c.id, ids)
         rows = [row for part in parts for row in self.connection.execute(part, values)]
         found = [ExposureRow(**{**row._mapping, "items": tuple(row._mapping["items"])}) for row in rows]
         return sorted(found, key=lambda row: (row.time, row.id))
@@ -129,7 +121,8 @@ class Transaction:
             table = tables.outcome
             numbers = self._numbers("outcome", len(rows))
             values = [{**dataclasses.asdict(row), "number": number} for row, number in zip(rows, numbers, strict=True)]
-            self._to_write().execute(self._insert(table).on_conflict_do_nothing(), values)
+            connection = self._to_write()
+            connection.execute(insert(connection, table).on_conflict_do_nothing(), values)
 
     def outcomes(
         self, experiment: str | None = None, *, exposures: Sequence[str] | None = None, since: int | None = None
@@ -142,24 +135,13 @@ class Transaction:
         if since is not None:
             question = question.where(table.c.time >= since)
         rows = [
-            row for part in _narrowed(question, table.c.exposure, exposures) for row in self.connection.execute(part)
+            row for part in narrowed([question], table.c.exposure, exposures) for row in self.connection.execute(part)
         ]
         return sorted((OutcomeRow(*row) for row in rows), key=lambda row: row.number)
 
     def _numbers(self, counter: str, count: int) -> list[int]:
-        """The next numbers of a counter. Who wants some meanwhile waits, so that they become visible in order."""
-        if not count:
-            return []
-        table, connection = tables.meta, self._to_write()
-        connection.execute(update(table).where(table.c.name == counter).values(value=table.c.value + count))
-        last = connection.scalar(select(table.c.value).where(table.c.name == counter))
-        if last is None:
-            raise DataError(f"the store has lost its counter {counter!r}; restore it from a backup")
-        return list(range(int(last) - count + 1, int(last) + 1))
-
-    def _insert(self, table: Table) -> postgresql.Insert | sqlite.Insert:
-        """The database's own INSERT, which knows ON CONFLICT."""
-        return postgresql.insert(table) if self.connection.dialect.name == "postgresql" else sqlite.insert(table)
+        """The next numbers of a counter; they become visible in order."""
+        return next_numbers(self._to_write(), tables.metadata, counter, count) if count else []
 
     def _to_write(self) -> Connection:
         if not self._writes:
@@ -192,14 +174,3 @@ def _exposures(given: tuple[str, ...]) -> Select[Any]:
         "until": table.c.time < bindparam("until"),
     }
     return select(table).where(*(wanted[name] for name in given))
-
-
-def _narrowed(question: Select[Any], column: Any, values: Sequence[Any] | None) -> list[Select[Any]]:
-    """The question for these values alone, some at a time; None: as it is."""
-    if values is None:
-        return [question]
-    return [question.where(column.in_(some)) for some in _chunks(sorted(set(values)))]
-
-
-def _chunks(values: Sequence[_T]) -> Iterator[Sequence[_T]]:
-    return (values[start : start + _CHUNK] for start in range(0, len(values), _CHUNK))

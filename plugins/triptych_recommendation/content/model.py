@@ -5,17 +5,18 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from triptych.errors import BundleError
+from triptych_recommendation.codes import Codes
+from triptych_recommendation.content.profile import event_weights, profiles, unit
 from triptych_recommendation.content.settings import ContentSettings
 from triptych_recommendation.data.interactions import History, Interactions
 from triptych_recommendation.mapped import any_by_row, floats, mapped_halves
 from triptych_recommendation.models.base import TENSORS, Report, UserModel, best, read_model, silent, write_model
-from triptych_recommendation.serving.codes import Codes
 
 Floats = NDArray[np.float32]
 _BATCH = 256  # histories that are scored at once
@@ -27,8 +28,9 @@ class Content(UserModel):
     """Scores are cosines between an item and the profile of a history, 0 at least.
 
     The profile is the mean of the items' unit vectors (Rocchio 1971, "Relevance Feedback in Information Retrieval"),
-    an event counting by its weight and, by its place from the end, half for each `half_life` events. Vectors are kept
-    as float16. Neither popularity nor other users count, so an item scores from its first second.
+    an event counting by its weight and, by its place from the end, half for each `half_life` events
+    (`profile.profiles`). Vectors are kept as float16. Neither popularity nor other users count, so an item scores from
+    its first second.
     """
 
     name: ClassVar[str] = "content"
@@ -56,63 +58,40 @@ class Content(UserModel):
             raise ValueError(f"{len(interactions.items)} items need as many content vectors, not {shape}")
         if not np.isfinite(vectors).all():
             raise ValueError("a content vector holds NaN or infinity")
-        return cls(_unit(vectors).astype(np.float16), settings)
-
-    def weights(self, history: History) -> Floats:
-        """Float32 [events]: how much each event of a history counts, the newest last; 0 beyond `length`."""
-        age = np.arange(len(history) - 1, -1, -1)
-        found = history.weights * np.exp2(-age / self.settings.half_life)
-        counted: Floats = np.where(age < self.settings.length, found, 0).astype(np.float32)
-        return counted
-
-    @staticmethod
-    def profile(vectors: Floats, weights: Floats) -> Floats:
-        """The unit vector that likeness is measured to, float32 [d], of events' vectors [events, d] and weights.
-
-        Zeros where no event has content. The vectors may be of items that came after the fitting.
-        """
-        found: Floats = _unit((weights @ vectors)[None])[0]
-        return found
+        return cls(unit(vectors).astype(np.float16), settings)
 
     def scores(self, histories: Sequence[History]) -> Floats:
         """See the base."""
         found = np.empty((len(histories), self.items), dtype=np.float32)
-        vectors = self.vectors.astype(np.float32)
+        vectors = floats(self.vectors)
         for start in range(0, len(histories), _BATCH):
             part = histories[start : start + _BATCH]
-            profiles = np.stack([self._profile(history) for history in part])
-            found[start : start + len(part)] = np.maximum(profiles @ vectors.T, 0)
+            found[start : start + len(part)] = np.maximum(self._tastes(part) @ vectors.T, 0)
         return found
 
     def score(self, history: History, rows: NDArray[np.int32]) -> Floats:
         """See the base."""
         found = np.zeros(len(rows), dtype=np.float32)
         known = rows < self.items
-        found[known] = np.maximum(floats(self.vectors[rows[known]]) @ self._profile(history), 0)
+        found[known] = np.maximum(floats(self.vectors[rows[known]]) @ self._tastes([history])[0], 0)
         return found
 
     def rescore(self, history: History, parts: Sequence[History], rows: NDArray[np.int32]) -> Floats:
         """See the base; vectors are looked up once."""
-        units = np.unique(history.items[history.items < self.items])
-        vectors = floats(self.vectors[units])
-        tastes = np.zeros((len(parts), self.vectors.shape[1]), dtype=np.float32)
-        for part, taste in zip(parts, tastes, strict=True):
-            known = part.items < self.items
-            taste[:] = self.profile(vectors[np.searchsorted(units, part.items[known])], self.weights(part)[known])
         found = np.zeros((len(parts), len(rows)), dtype=np.float32)
         inside = rows < self.items
-        found[:, inside] = np.maximum(tastes @ floats(self.vectors[rows[inside]]).T, 0)
+        found[:, inside] = np.maximum(self._tastes(parts) @ floats(self.vectors[rows[inside]]).T, 0)
         return found
 
     def candidates(self, history: History, k: int) -> NDArray[np.int32]:
         """See the base; of many items the best are found by codes of a bit a dimension, nearly all of them."""
         if self.items < _CODES_FROM:
             return best(self.scores([history])[0], k)
-        profile = self._profile(history)
-        if not profile.any():
+        taste = self._tastes([history])[0]
+        if not taste.any():
             return np.empty(0, dtype=np.int32)
-        rows = self._coded().candidates(profile, max(k, _LEAST)).astype(np.int32)
-        scores = np.maximum(floats(self.vectors[rows]) @ profile, 0)
+        rows = self._coded().candidates(taste, max(k, _LEAST)).astype(np.int32)
+        scores = np.maximum(floats(self.vectors[rows]) @ taste, 0)
         return rows[best(scores, k)]
 
     def contributions(self, history: History, row: int) -> Floats | None:
@@ -120,11 +99,10 @@ class Content(UserModel):
         shares = np.zeros(len(history), dtype=np.float32)
         if row >= self.items:
             return shares
-        places, vectors = self._events(history)
-        weights = self.weights(history)[places]
+        vectors, weights = self._rows(history.items), event_weights(history, self.settings)
         length = float(np.linalg.norm(weights @ vectors))
         if length > 0:
-            shares[places] = weights * (vectors @ self.vectors[row].astype(np.float32)) / length
+            shares[:] = weights * (vectors @ self.vectors[row].astype(np.float32)) / length
         return shares
 
     def save(self, directory: Path) -> None:
@@ -153,17 +131,13 @@ class Content(UserModel):
                 self._codes = Codes.build(self.vectors, np.flatnonzero(any_by_row(self.vectors)), lists=1)
             return self._codes
 
-    def _profile(self, history: History) -> Floats:
-        places, vectors = self._events(history)
-        return self.profile(vectors, self.weights(history)[places])
+    def _tastes(self, histories: Sequence[History]) -> Floats:
+        """Float32 [histories, d]: the unit vectors that likeness is measured to; zeros where nothing has content."""
+        return unit(profiles(histories, self._rows, self.settings))
 
-    def _events(self, history: History) -> tuple[NDArray[np.int64], Floats]:
-        """The places in the history of items that the model knows, and their vectors [places, d]."""
-        places = np.flatnonzero(history.items < self.items)
-        return places, floats(self.vectors[history.items[places]])
-
-
-def _unit(vectors: Any) -> Floats:
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    found: Floats = np.asarray(vectors / np.where(lengths > 0, lengths, 1), dtype=np.float32)
-    return found
+    def _rows(self, rows: NDArray[np.int32]) -> Floats:
+        """Float32 [rows, d]; zeros for items that came after the fitting."""
+        found = np.zeros((len(rows), self.vectors.shape[1]), dtype=np.float32)
+        known = rows < self.items
+        found[known] = floats(self.vectors[rows[known]])
+        return found

@@ -18,7 +18,11 @@ class CoConsumptionSettings(Section):
 
 
 class ContentSettings(Section):
-    """The user model "content": which events of a history make a taste, and how much each of them counts."""
+    """The user model "content": which events of a history make a taste, and how much each of them counts.
+
+    Serving makes its profiles so too, by which new items are found; what tuning chooses is for the user model alone,
+    for it is chosen by guesses of items that people know.
+    """
 
     half_life: Annotated[float, Field(gt=0)] = 20.0  # events after which one counts half; they are counted, not dated
     length: Annotated[int, Field(ge=1)] = 500  # newest events that count

@@ -7,8 +7,11 @@ The encoders stay as they are; on their fused vectors a linear head is solved in
 
 so that items which behave alike lie together, and items of which behaviour says little are still told apart by what
 they are. The projections before the fusion keep their first, random weights: features as in Rahimi and Recht 2007,
-"Random Features for Large-Scale Kernel Machines". Trained by gradients with a contrastive loss instead, the same
-encoders place cold items worse (`benchmarks/results/recommendation_cold.md`).
+"Random Features for Large-Scale Kernel Machines".
+
+This is regression on the factors of co-consumption and no contrastive training, because that did worse: with the same
+encoders, each of two contrastive losses found far fewer of the validation's cold items, both through core's training
+loop (`benchmarks/results/recommendation_cold.md`).
 """
 
 from __future__ import annotations

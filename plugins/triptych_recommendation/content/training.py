@@ -18,8 +18,8 @@ from triptych.errors import DataError
 from triptych_recommendation.content.settings import CoConsumptionSettings
 from triptych_recommendation.data.folder import RecommendationData
 from triptych_recommendation.data.interactions import Interactions
+from triptych_recommendation.data.items import sample_of
 from triptych_recommendation.data.splits import Split
-from triptych_recommendation.serving.encoding import sample_of
 
 Floats = NDArray[np.float32]
 TABLE = "samples.jsonl"

@@ -12,7 +12,7 @@ from triptych.data.columns import is_plain, media_value, plain_value, row_id
 from triptych.data.sources import SkippedRow
 from triptych.data.tables import Row, Table, first_few, format_of, read_table
 from triptych.errors import DataError
-from triptych.types import Modality
+from triptych.types import Modality, Sample
 from triptych_recommendation.data.problems import tolerate
 from triptych_recommendation.data.settings import DataSettings
 
@@ -45,6 +45,11 @@ class Item:
     def has_content(self) -> bool:
         """Whether there is anything to read, see or hear."""
         return bool(self.text) or self.image is not None or self.audio is not None
+
+
+def sample_of(item: Item) -> Sample:
+    """What the item encoder reads of an item."""
+    return Sample(item.id, text=item.text or None, image=item.image, audio=item.audio)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

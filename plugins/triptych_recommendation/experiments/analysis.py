@@ -27,8 +27,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from triptych.evaluation.bootstrap import Interval
 from triptych_recommendation.data.times import microseconds_of
-from triptych_recommendation.experiments.sequences import Array, Boundary, Interval, mean_interval, mismatch
+from triptych_recommendation.experiments.sequences import Array, Boundary, mean_interval, mismatch
 from triptych_recommendation.experiments.settings import ExperimentSettings
 from triptych_recommendation.experiments.stopping import Decision, decide
 from triptych_recommendation.experiments.units import METRICS, PREFERENCE, Log, Unit, read_log

@@ -7,9 +7,9 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from triptych.evaluation.bootstrap import Interval
 from triptych_recommendation.data.times import moment_of
 from triptych_recommendation.experiments.analysis import Lift, Report
-from triptych_recommendation.experiments.sequences import Interval
 from triptych_recommendation.experiments.units import METRICS
 
 

@@ -10,22 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from triptych.evaluation.bootstrap import Interval
+
 Array = NDArray[np.float64]
 _STEPS, _PRECISION = 100, 1e-10
-
-
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """An estimate and where the truth is."""
-
-    value: float
-    low: float
-    high: float
-
-    @property
-    def excludes_zero(self) -> bool:
-        """Whether zero lies outside."""
-        return self.low > 0 or self.high < 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from triptych.evaluation.bootstrap import DRAWS, LEVEL, SEED, Interval, bootstrap_interval, paired_bootstrap
 
 Array = NDArray[np.float64]
-NAMES = ("ndcg@10", "ndcg@20", "recall@10", "recall@20", "hit@10", "mrr")
+METRIC = "ndcg@10"
+"""By which settings and models are chosen, and rivals are ranked."""
+NAMES = (METRIC, "ndcg@20", "recall@10", "recall@20", "hit@10", "mrr")
 _CELLS = 4_000_000  # of resampled users that are held at once
 
 
@@ -55,11 +57,11 @@ def per_user(ranks: Sequence[NDArray[np.int64]]) -> dict[str, Array]:
 
 def ranking_metrics(users: Mapping[str, Array]) -> dict[str, float]:
     """The mean of each metric over users, and as `low` and `high` the 95 % bootstrap interval of NDCG@10."""
-    interval = bootstrap_interval(users["ndcg@10"])
+    interval = bootstrap_interval(users[METRIC])
     return {name: float(values.mean()) for name, values in users.items()} | {"low": interval.low, "high": interval.high}
 
 
-def difference(a: Mapping[str, Array], b: Mapping[str, Array], name: str = "ndcg@10") -> Interval:
+def difference(a: Mapping[str, Array], b: Mapping[str, Array], name: str = METRIC) -> Interval:
     """The mean of a - b over the same users, with its 95 % paired bootstrap interval."""
     return paired_bootstrap(a[name], b[name])
 

@@ -19,15 +19,13 @@ from triptych.compression.tables import Table
 from triptych.evaluation.bootstrap import Interval
 from triptych.report.document import Block, Document, Items, Picture, Section
 from triptych.report.page import to_html
-from triptych_recommendation.hindsight.metrics import NAMES, group_gaps, intervals, list_metrics
+from triptych_recommendation.hindsight.metrics import METRIC, NAMES, group_gaps, intervals, list_metrics
 from triptych_recommendation.hindsight.plots import Point, draw_quality
 from triptych_recommendation.hindsight.sheet import LIKED, RECOMMENDED, USERS, Card, Shown, draw_sheet
 
 __all__ = ["PAGE", "Card", "Results", "Rival", "Shown", "write_report"]
 Array = NDArray[np.float64]
 PAGE, PLOT, SHEET = "report.html", "quality.png", "recommendations.png"
-METRIC = "ndcg@10"
-_COLD = ("recall@20", "recall@10", "ndcg@20", "ndcg@10")  # for new items; the one that sorts first
 _SPELT = {"hit@10": "hit@10", "mrr": "MRR", **{f"ndcg@{k}": f"NDCG@{k}" for k in (10, 20)}}
 _HOW_LISTS_ARE_READ = (
     "Coverage is the share of all items that stand on anybody's list. Novelty is the mean surprise of a recommended "
@@ -56,8 +54,6 @@ class Results:
     chosen: str  # the name of the rival that is in service
     counts: NDArray[Any]  # [items], events of each item in the training part
     groups: Mapping[str, Sequence[str]] = field(default_factory=dict)  # {"history length": a name for each user, ...}
-    cold: Sequence[Rival] = ()  # on users who are to find items that no model has an event of
-    cold_facts: Sequence[str] = ()
     samples: Sequence[Shown] = ()
     notes: Sequence[str] = ()  # what is to be known before a figure is believed
 
@@ -84,8 +80,6 @@ def write_report(directory: Path, results: Results) -> list[Path]:
     ]
     if results.groups:
         sections.append(Section("Gaps between groups", [*_groups(results)]))
-    if results.cold:
-        sections.append(Section("Items that nobody has chosen yet", [*_cold(results)]))
     if results.samples:
         sections.append(Section("Sample recommendations", _samples(directory, results.samples)))
         files.append(directory / SHEET)
@@ -100,12 +94,12 @@ def _check(results: Results) -> None:
     names = [rival.name for rival in results.rivals]
     if results.chosen not in names:
         raise ValueError(f"the chosen rival {results.chosen!r} is none of {', '.join(names) or 'none'}")
-    for rivals in (results.rivals, results.cold):
-        if len({rival.name for rival in rivals}) < len(rivals):
-            raise ValueError("two rivals have the same name")
-        counts = {len(values) for rival in rivals for values in rival.users.values()} | {len(r.lists) for r in rivals}
-        if len(counts) > 1:
-            raise ValueError(f"rivals were evaluated on different users: {sorted(counts)} of them")
+    if len(set(names)) < len(names):
+        raise ValueError("two rivals have the same name")
+    counts = {len(values) for rival in results.rivals for values in rival.users.values()}
+    counts |= {len(rival.lists) for rival in results.rivals}
+    if len(counts) > 1:
+        raise ValueError(f"rivals were evaluated on different users: {sorted(counts)} of them")
     users = len(results.rivals[0].lists)
     wrong = [name for name, groups in results.groups.items() if len(groups) != users]
     if wrong:
@@ -195,17 +189,6 @@ def _groups(results: Results) -> list[Block]:
         caption = f"By {what}: NDCG@10 of {results.chosen}, and how far from all other users"
         blocks.append(Table(caption, ["group", "users", "NDCG@10", "gap", ""], rows))
     return blocks
-
-
-def _cold(results: Results) -> list[Block]:
-    rivals = sorted(results.cold, key=lambda rival: -rival.users[_COLD[0]].mean())
-    rows = []
-    for rival in rivals:
-        found = intervals(np.stack([rival.users[metric] for metric in _COLD], axis=1))
-        rows.append([rival.name, *map(_figure, found)])
-    caption = f"New items alone are to be found, by {len(rivals[0].lists):,} users, with 95 % intervals"
-    table = Table(caption, ["model", *(_spelt(metric) for metric in _COLD)], rows)
-    return [*([Items(list(results.cold_facts))] if results.cold_facts else []), table]
 
 
 def _samples(directory: Path, samples: Sequence[Shown]) -> list[Block]:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 Report = Callable[["Progress"], None]
 FORMAT, META, TENSORS = 1, "model.json", "model.safetensors"
-KINDS = {
+CLASSES = {
     "popularity": "triptych_recommendation.models.popularity:Popularity",
     "neighbours": "triptych_recommendation.models.neighbours:Neighbours",
     "ease": "triptych_recommendation.models.ease:Ease",
@@ -145,9 +145,9 @@ def read_model(directory: Path, name: str) -> tuple[dict[str, Any], dict[str, ND
 
 def model_class(name: str) -> type[UserModel]:
     """The class of a model of that name. Raises `UnknownNameError`."""
-    if name not in KINDS:
-        raise UnknownNameError("user model", name, list(KINDS))
-    module, attribute = KINDS[name].split(":")
+    if name not in CLASSES:
+        raise UnknownNameError("user model", name, list(CLASSES))
+    module, attribute = CLASSES[name].split(":")
     found: type[UserModel] = getattr(import_module(module), attribute)
     return found
 
@@ -155,8 +155,8 @@ def model_class(name: str) -> type[UserModel]:
 def load_model(directory: Path) -> UserModel:
     """Whichever model a folder holds. Raises `BundleError` where there is none that this version knows."""
     name = _meta(directory)["model"]
-    if name not in KINDS:
-        raise BundleError(f"{directory / META} names a model {name!r}, known are {', '.join(KINDS)}")
+    if name not in CLASSES:
+        raise BundleError(f"{directory / META} names a model {name!r}, known are {', '.join(CLASSES)}")
     return model_class(name).load(directory)
 
 

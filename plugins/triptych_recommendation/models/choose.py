@@ -15,14 +15,13 @@ from triptych.tuning.base import Progress
 from triptych_recommendation.data.interactions import Interactions
 from triptych_recommendation.data.splits import Held, Split
 from triptych_recommendation.hindsight.evaluation import Evaluation, evaluate
-from triptych_recommendation.hindsight.metrics import difference
+from triptych_recommendation.hindsight.metrics import METRIC, difference
 from triptych_recommendation.models.base import Report, UserModel, model_class, silent
 from triptych_recommendation.models.blend import Blend
 from triptych_recommendation.models.blending import Mixture, collect, learn
 from triptych_recommendation.models.grids import GRIDS, Axes
 from triptych_recommendation.models.settings import BlendSettings, ModelSettings
 
-METRIC = "ndcg@10"
 GUARD, BLEND = "neighbours", "blend"
 FOLDS = 5  # of the users, for an honest look at the blend on the validation
 

@@ -10,10 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from triptych_recommendation.data.interactions import History, Interactions
+from triptych_recommendation.data.times import DAY
 from triptych_recommendation.models.base import Report, UserModel, best, read_model, silent, write_model
 from triptych_recommendation.models.settings import PopularitySettings
-
-DAY = 86_400_000_000  # microseconds
 
 
 class Popularity(UserModel):

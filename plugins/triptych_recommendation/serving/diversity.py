@@ -29,13 +29,3 @@ def diversified(
         if diversity:
             np.maximum(likeness, vectors @ vectors[best], out=likeness)
     return np.array(chosen, dtype=np.int64)
-
-
-def likeness_within(vectors: NDArray[np.float32]) -> float:
-    """The mean cosine between the items of a list, float32 [items, dim] with rows of length 1 or 0; 0 for one item."""
-    n = len(vectors)
-    if n < 2:
-        return 0.0
-    total = vectors.sum(axis=0)
-    own = float((vectors**2).sum())
-    return (float(total @ total) - own) / (n * (n - 1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -11,23 +12,18 @@ from triptych.data.tables import first_few
 from triptych.errors import DataError
 from triptych.types import Sample
 from triptych_recommendation.catalogue.schema import EventRow, item_json
+from triptych_recommendation.content.profile import unit
 from triptych_recommendation.data.events import LARGEST_WEIGHT
-from triptych_recommendation.data.items import Item
+from triptych_recommendation.data.items import Item, sample_of
 from triptych_recommendation.data.times import DAY, moment_of
 
 Floats = NDArray[np.float32]
 Encode = Callable[[Sequence[Sample]], Floats]
 
 
-def sample_of(item: Item) -> Sample:
-    """What the item encoder reads of an item."""
-    return Sample(item.id, text=item.text or None, image=item.image, audio=item.audio)
-
-
 def check_items(items: Sequence[Item]) -> None:
     """Raises `DataError` for an id that is empty or there twice, and for a price, stock or metadata that cannot be."""
-    ids = [item.id for item in items]
-    twice = sorted({name for name in ids if ids.count(name) > 1}) if len(set(ids)) < len(ids) else []
+    twice = sorted(name for name, count in Counter(item.id for item in items).items() if count > 1)
     if twice:
         raise DataError(f"items of one call have the same id: {first_few(twice)}; give each item once")
     for item in items:
@@ -74,9 +70,9 @@ def vectors_of(items: Sequence[Item], encode: Encode | None, given: Floats | Non
 
 def notes_on(items: Sequence[Item], vectors: Floats, encode: Encode | None) -> list[str]:
     """What is worth telling whoever added the items."""
-    blind = [item.id for item, vector in zip(items, vectors, strict=True) if not vector.any()]
-    bare = [item.id for item in items if item.id in set(blind) and not item.has_content]
-    unread = [name for name in blind if name not in set(bare)]
+    blind = [item for item, vector in zip(items, vectors, strict=True) if not vector.any()]
+    bare = [item.id for item in blind if not item.has_content]
+    unread = [item.id for item in blind if item.has_content]
     only = "they are recommended by events and exploration alone"
     notes = [f"{len(bare):,} items have no content ({first_few(bare)}): {only}"] if bare else []
     if unread:
@@ -94,9 +90,7 @@ def _checked(items: Sequence[Item], vectors: Floats, dim: int) -> Floats:
             f"the vector of item {items[int(bad[0])].id!r} has NaN or infinity in it; look at its text, picture and "
             "sound, for nothing was added"
         )
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    unit: Floats = np.divide(vectors, lengths, out=np.zeros_like(vectors, dtype=np.float32), where=lengths > 0)
-    return unit
+    return unit(vectors)
 
 
 def _date(time: int) -> str:

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from triptych.errors import BundleError
 from triptych_recommendation.catalogue.schema import item_json, item_of
+from triptych_recommendation.codes import Codes
 from triptych_recommendation.data.interactions import Interactions
 from triptych_recommendation.data.items import Item
 from triptych_recommendation.data.times import microseconds_of
 from triptych_recommendation.mapped import any_by_row, mapped_halves
 from triptych_recommendation.models.base import UserModel, load_model
-from triptych_recommendation.serving.codes import Codes
 
 FORMAT = 1
 _CODES_FROM = 5_000  # vectors; fewer are compared one by one
@@ -106,7 +106,7 @@ def write_files(
     halves = np.ascontiguousarray(vectors, dtype=np.float16)
     there = np.flatnonzero(any_by_row(halves))
     coded = len(there) >= _CODES_FROM
-    head = {"format": FORMAT, "built": microseconds_of(built), "encoder": encoder, "dim": vectors.shape[1]}
+    head = {"format": FORMAT, "built": microseconds_of(built), "encoder": encoder}
     head |= {"items": len(items), "kinds": past.kinds, "coded": coded}
     (directory / _HEAD).write_text(json.dumps(head, indent=1) + "\n", encoding="utf-8")
     with (directory / _ITEMS).open("w", encoding="utf-8") as file:

@@ -13,10 +13,11 @@ from triptych.retrieval.locks import ReadWriteLock
 from triptych_recommendation.catalogue import tables
 from triptych_recommendation.catalogue.schema import EventRow, ItemRow
 from triptych_recommendation.catalogue.store import Store
+from triptych_recommendation.content.profile import profiles, unit
+from triptych_recommendation.content.settings import ContentSettings
 from triptych_recommendation.data.interactions import History
 from triptych_recommendation.serving.counts import Counts, Known, counts_of, stored_counts
 from triptych_recommendation.serving.files import Files
-from triptych_recommendation.serving.profile import profile
 from triptych_recommendation.serving.shelf import Shelf
 from triptych_recommendation.serving.state import Users
 from triptych_recommendation.serving.vectors import LiveVectors
@@ -30,8 +31,10 @@ class Live:
     Vectors in the store that another encoder made than the bundle's are not used.
     """
 
-    def __init__(self, files: Files, store: Store) -> None:
+    def __init__(self, files: Files, store: Store, taste: ContentSettings) -> None:
+        """`taste` says which events of a history make a profile."""
         self.files = files
+        self._taste = taste
         self.model = files.model
         self.store = store
         self.lock = ReadWriteLock()
@@ -79,9 +82,9 @@ class Live:
             self._cold = found
         return found
 
-    def profile(self, history: History) -> Floats:
-        """Float32 [dim]: what a history is like in content."""
-        return profile(history, self.vectors.get)
+    def profiles(self, histories: Sequence[History]) -> Floats:
+        """Float32 [histories, dim], unit rows: what histories are like in content; zeros where nothing has any."""
+        return unit(profiles(histories, self.vectors.get, self._taste))
 
     def row(self, item: str) -> int:
         """The row of an item that is there. Raises `DataError` for one that is unknown or was removed."""
@@ -98,7 +101,7 @@ class Live:
         self._item_number = items[-1].number
         put = [row for row in items if row.item is not None]
         before = len(self.shelf)
-        rows = self.shelf.put([row.item for row in put if row.item is not None], added=[row.added for row in put])
+        rows = self.shelf.put([row.item for row in put if row.item is not None])
         self.counts.put([row.id for row in put], rows)
         if rows:
             self.vectors.put(rows, np.stack([self._vector(row) for row in put]))
@@ -116,8 +119,7 @@ class Live:
         """The unit vector of an item in the store; zeros where it has none that can be used."""
         if row.vector is None or row.encoder != self.files.encoder or len(row.vector) != self.vectors.dim:
             return np.zeros(self.vectors.dim, dtype=np.float32)
-        length = float(np.linalg.norm(row.vector))
-        return row.vector / np.float32(length) if length else row.vector
+        return unit(row.vector)
 
 
 def _hint(name: str, names: Sequence[str]) -> str:

@@ -69,7 +69,7 @@ class Maker:
     def make(self, wanted: Wanted, assigned: Assigned, *, seed: str) -> Made:
         """A list by the rules that hold for the user; drafted from two, with `seed`, in an interleaving."""
         taste = taste_of(self._live, self._live.users.get(wanted.user), wanted.context, wanted.now)
-        profile = self._live.profile(taste.history)
+        profile = self._live.profiles([taste.history])[0]
         first = self._ranked(wanted, taste, profile, assigned.rules)
         if assigned.other is None:
             items = self._finished(wanted, taste, first, assigned.rules)

@@ -3,7 +3,7 @@
 `<bundle>/vertical/` has what `serving.files.write_files` leaves; whoever builds a bundle calls that function with the
 items, all events that serving may use as histories, the fitted model and the items' vectors:
 
-    recommendation.json     format, when it was built, kinds of events, encoder (fingerprint) and size of the vectors
+    recommendation.json     format, when it was built, kinds of events, fingerprint of the encoder, number of items
     items.jsonl             one item a line; its place is its row in everything below
     users.json              names of users, and
     history.safetensors     their events: starts [users + 1], item, time, weight, kind; rows of items with content
@@ -34,6 +34,7 @@ from triptych.data.tables import first_few
 from triptych.errors import DataError, TriptychError
 from triptych_recommendation.catalogue.schema import EventRow, ExposureRow, ItemRow
 from triptych_recommendation.catalogue.store import Store
+from triptych_recommendation.content.settings import ContentSettings
 from triptych_recommendation.data.items import Item
 from triptych_recommendation.serving.answers import Changed, Context, Recommendations
 from triptych_recommendation.serving.encoding import (
@@ -60,11 +61,18 @@ log = logging.getLogger(__name__)
 class Recommender:
     """An open recommender; `Recommender.open` makes one, `close` ends it. It may be shared by threads."""
 
-    def __init__(self, files: Files, store: Store, rules: RuleSettings, encode: Encode | None = None) -> None:
+    def __init__(
+        self,
+        files: Files,
+        store: Store,
+        rules: RuleSettings,
+        encode: Encode | None = None,
+        taste: ContentSettings | None = None,
+    ) -> None:
         self._encode = encode
         self._store = store
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
-        self._live = Live(files, store)
+        self._live = Live(files, store, taste or ContentSettings())
         self._encode_anew()
         self._variants = Variants(store, rules, self._live.shelf)
         self._log = ExposureLog(store, rules)
@@ -79,18 +87,20 @@ class Recommender:
         rules: RuleSettings | None = None,
         *,
         encode: Encode | None = None,
+        taste: ContentSettings | None = None,
     ) -> Self:
         """Open what `write_files` wrote, with a store, which is made where it is missing; None: one until `close`.
 
         `encode` gives the content vectors of items that are added: samples to float32 [samples, dim], as the encoder
-        of the bundle does. Raises `BundleError`, and what `Store.open` raises.
+        of the bundle does. `taste` says which events of a history make a profile, by which items are found that are
+        like it. Raises `BundleError`, and what `Store.open` raises.
         """
         known = Files.open(files)
         temporary = tempfile.TemporaryDirectory(prefix="triptych-") if store is None else None
         where = store if temporary is None else Path(temporary.name) / "store.sqlite3"
         opened = Store.open(where if where is not None else "", writer=True)
         try:
-            found = cls(known, opened, rules or RuleSettings(), encode)
+            found = cls(known, opened, rules or RuleSettings(), encode, taste)
         except BaseException:
             opened.close()
             raise
@@ -221,6 +231,14 @@ class Recommender:
         self._live.refresh()
         with self._live.lock.reading():
             return self._live.shelf.items[self._live.row(item)]
+
+    def titles(self, items: Sequence[str]) -> dict[str, str]:
+        """The title of each id, as of the latest list; an item without a title, or that is not there, has its id."""
+        shelf = self._live.shelf
+        with self._live.lock.reading():
+            rows = {name: shelf.rows[name] for name in items if name in shelf.rows}
+            known = {name: shelf.items[row].title for name, row in rows.items() if shelf.alive[row]}
+        return {name: known.get(name) or name for name in items}
 
     def flush(self) -> None:
         """Wait until all lists that were shown are on record."""

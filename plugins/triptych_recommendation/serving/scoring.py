@@ -61,7 +61,10 @@ class Scorer:
     """
 
     def __init__(self, live: Live, taste: Taste, profile: Floats, rows: Rows, like: Rows) -> None:
-        """`rows` are the candidates, each once; `like` the neighbours of the taste in content."""
+        """`rows` are the candidates, each once; `like` the neighbours of the taste in content.
+
+        `profile` is float32 [dim], of length 1 or 0: what the history is like in content.
+        """
         self._live = live
         self._history = taste.history
         self.rows = rows
@@ -72,7 +75,7 @@ class Scorer:
         self._curve = Curve(self._told[:0], self._told[:0])
         self._top = 1.0
         self._by: Literal["behaviour", "content", ""] = ""  # what of the history says anything
-        own = self._fitted(_unit(profile), np.isin(rows, like)) if len(self._history) else self._told
+        own = self._fitted(profile, np.isin(rows, like)) if len(self._history) else self._told
         near = np.clip(self.vectors @ taste.query, 0, None) if taste.query is not None else np.zeros_like(self._told)
         self._asked: Floats | None = near / near.max() if near.any() else None
         self.scores: Floats = self._popularity() if self.mode == "popularity" else self._with_query(own, slice(None))
@@ -104,8 +107,7 @@ class Scorer:
             told = self._live.model.rescore(self._history, parts, self.rows[places])
         cosines = told
         if self._by == "content" or self._new[places].any():
-            tastes = np.stack([_unit(self._live.profile(part)) for part in parts])
-            cosines = tastes @ self.vectors[places].T
+            cosines = self._live.profiles(parts) @ self.vectors[places].T
         return self._with_query(self._own(told, cosines, self._new[places]), places)
 
     def _fitted(self, taste: Floats, like: NDArray[np.bool_]) -> Floats:
@@ -140,8 +142,3 @@ class Scorer:
     def _popularity(self) -> Floats:
         counts = self._live.counts.events[self.rows].astype(np.float32)
         return np.asarray(counts / max(1.0, float(counts.max(initial=0))), dtype=np.float32)
-
-
-def _unit(vector: Floats) -> Floats:
-    length = float(np.linalg.norm(vector))
-    return vector / np.float32(length) if length else vector

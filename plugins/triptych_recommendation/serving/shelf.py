@@ -39,13 +39,12 @@ class Shelf:
         self._alive = Growing(np.bool_)
         self._price = Growing(np.float32)  # NaN: none
         self._stock = Growing(np.int64)
-        self._added = Growing(np.int64)
         self._place = Growing(np.int64)  # of an item's fields in `_columns`, where a change appends
         self._columns = Columns()
         self._tagged: dict[str, set[int]] = {}
         self._masks: OrderedDict[str, tuple[int, Mask]] = OrderedDict()
         self._caching = threading.Lock()
-        self.put(items, added=[0] * len(items))
+        self.put(items)
 
     def __len__(self) -> int:
         return len(self.items)
@@ -65,23 +64,17 @@ class Shelf:
         """Int64 [items]; -1 where it is not counted."""
         return self._stock.view
 
-    @property
-    def added(self) -> NDArray[np.int64]:
-        """Int64 [items]: when an item came, in microseconds since 1970; 0: it was there when the bundle was built."""
-        return self._added.view
-
-    def put(self, items: Sequence[Item], *, added: Sequence[int]) -> list[int]:
+    def put(self, items: Sequence[Item]) -> list[int]:
         """Add items, or put them in place of those with their ids. Returns their rows."""
         if not items:
             return []
         rows = [self._row(item) for item in items]
         new = len(self.items) - len(self._alive)
-        for column in (self._alive, self._price, self._stock, self._added, self._place):
+        for column in (self._alive, self._price, self._stock, self._place):
             column.extend(np.zeros(new))
         self._alive.view[rows] = True
         self._price.view[rows] = [math.nan if item.price is None else item.price for item in items]
         self._stock.view[rows] = [_UNCOUNTED if item.stock is None else item.stock for item in items]
-        self._added.view[rows] = added
         self._place.view[rows] = np.arange(len(self._columns), len(self._columns) + len(items))
         self._columns.extend([_fields(item) for item in items])
         for row, item in zip(rows, items, strict=True):

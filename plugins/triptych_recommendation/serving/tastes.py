@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from triptych.data.tables import first_few
 from triptych.errors import DataError
+from triptych_recommendation.content.profile import unit
 from triptych_recommendation.data.interactions import History
 from triptych_recommendation.serving.answers import Context
 from triptych_recommendation.serving.live import Live
@@ -73,5 +74,4 @@ def _query(context: Context, dim: int) -> Floats | None:
     query = np.asarray(context.query, dtype=np.float32).reshape(-1)
     if len(query) != dim or not np.isfinite(query).all():
         raise DataError(f"the query must be {dim} finite numbers, as the bundle's encoder gives, not {len(query)}")
-    length = float(np.linalg.norm(query))
-    return query / np.float32(length) if length else None
+    return unit(query) if query.any() else None

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from triptych.retrieval.engines.base import Engine, Plan
+from triptych.retrieval.engines.base import Plan
 from triptych.retrieval.gpu import GpuCopy, gpu_count, worthwhile
 from triptych.retrieval.growing import Growing
+from triptych_recommendation.codes import Codes
 from triptych_recommendation.mapped import any_by_row, floats
-from triptych_recommendation.serving.codes import Codes
 
 Floats = NDArray[np.float32]
 Halves = NDArray[np.float16]
@@ -26,10 +26,10 @@ _STORED = -1  # in `_place`: the vector is among the stored ones
 class LiveVectors:
     """Unit vectors by row. A row of zeros is an item without content.
 
-    Memory holds the codes that candidates are found by (`Codes`), a fourteenth of the vectors in float32 or so;
-    candidates are scored by the stored vectors, float16, which may be mapped from a file that the system keeps as much
-    of in memory as there is room for. What was put since is in memory. Where FAISS sees a GPU, candidates among many
-    stored vectors are found there.
+    Memory holds the codes that candidates are found by (`Codes`), at 384 dimensions a twentieth of the vectors in
+    float32; candidates are scored by the stored vectors, float16, which may be mapped from a file that the system keeps
+    as much of in memory as there is room for. What was put since is in memory. Where FAISS sees a GPU, candidates among
+    many stored vectors are found there.
 
     Any number of threads may read; one that puts must be alone.
     """
@@ -120,7 +120,7 @@ class LiveVectors:
 
 
 class _Stored:
-    """Stored vectors, as `GpuCopy` reads those of an engine."""
+    """Stored vectors, as `GpuCopy` reads them."""
 
     def __init__(self, stored: Halves) -> None:
         self._stored = stored
@@ -132,4 +132,4 @@ class _Stored:
 
 
 def _gpu_copy(stored: Halves) -> GpuCopy | None:
-    return GpuCopy.of(cast("Engine", _Stored(stored)), Plan(stored.shape[1])) if gpu_count() else None
+    return GpuCopy.of(_Stored(stored), Plan(stored.shape[1])) if gpu_count() else None

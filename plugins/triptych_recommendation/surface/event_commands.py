@@ -31,9 +31,9 @@ def add(file: Path, bundle: str, store: str | None, as_json: bool) -> None:
     rating), in columns that are called as in the data of the bundle.
     """
     from triptych.errors import DataError
+    from triptych.printing import print_json, say
     from triptych_recommendation.data.events import read_events
     from triptych_recommendation.surface.opening import open_shop
-    from triptych_recommendation.surface.wording import print_json, say
 
     with open_shop(bundle, store) as (shop, recommender):
         found = read_events(file.expanduser(), shop.settings.data)

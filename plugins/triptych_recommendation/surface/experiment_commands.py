@@ -59,10 +59,10 @@ def start(
 ) -> None:
     """Start the experiment NAME. It runs until it is stopped; only one may run at a time."""
     from triptych.errors import ConfigError
+    from triptych.printing import print_json
     from triptych_recommendation.experiments import registry
     from triptych_recommendation.surface.opening import open_store
     from triptych_recommendation.surface.planning import planned
-    from triptych_recommendation.surface.wording import print_json
 
     with open_store(bundle, store, writer=True) as (shop, opened):
         found = planned(name, variants, changes, kind, salt, shop.settings.serving)
@@ -92,11 +92,11 @@ def report(name: str, bundle: str, store: str | None, as_json: bool) -> None:
     """
     from datetime import UTC, datetime
 
+    from triptych.printing import print_json
     from triptych_recommendation.experiments import registry
     from triptych_recommendation.experiments import report as texts
     from triptych_recommendation.experiments.analysis import analyse
     from triptych_recommendation.surface.opening import open_store
-    from triptych_recommendation.surface.wording import print_json
 
     with open_store(bundle, store, writer=False) as (shop, opened), opened.reading() as tx:
         found = registry.experiment(tx, name)
@@ -119,11 +119,11 @@ def shares(name: str, variants: tuple[str, ...], bundle: str, store: str | None,
     from datetime import UTC, datetime
 
     from triptych.errors import ConfigError
+    from triptych.printing import print_json
     from triptych_recommendation.data.times import microseconds_of
     from triptych_recommendation.experiments import registry
     from triptych_recommendation.surface.opening import open_store
     from triptych_recommendation.surface.planning import shares_of
-    from triptych_recommendation.surface.wording import print_json
 
     wanted = shares_of(variants)
     with open_store(bundle, store, writer=True) as (_, opened), opened.transaction() as tx:
@@ -148,10 +148,11 @@ def stop(name: str, bundle: str, store: str | None, as_json: bool) -> None:
     import dataclasses
     from datetime import UTC, datetime
 
+    from triptych.printing import print_json
     from triptych_recommendation.data.times import microseconds_of
     from triptych_recommendation.experiments import registry
     from triptych_recommendation.surface.opening import open_store
-    from triptych_recommendation.surface.wording import minute, print_json
+    from triptych_recommendation.surface.wording import minute
 
     with open_store(bundle, store, writer=True) as (_, opened), opened.transaction() as tx:
         found = registry.experiment(tx, name)
@@ -173,9 +174,10 @@ def stop(name: str, bundle: str, store: str | None, as_json: bool) -> None:
 @json_option
 def list_(bundle: str, store: str | None, as_json: bool) -> None:
     """List experiments."""
+    from triptych.printing import print_json, print_rows, say
     from triptych_recommendation.experiments import registry
     from triptych_recommendation.surface.opening import open_store
-    from triptych_recommendation.surface.wording import minute, print_json, print_rows, say
+    from triptych_recommendation.surface.wording import minute
 
     with open_store(bundle, store, writer=False) as (_, opened), opened.reading() as tx:
         found = registry.experiments(tx)

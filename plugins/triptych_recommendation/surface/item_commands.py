@@ -25,9 +25,9 @@ def add(file: Path, bundle: str, store: str | None, as_json: bool) -> None:
     FILE is a CSV, TSV, JSONL or Parquet table with the column id and any of title, description, image, audio, category,
     price, stock and tags; pictures and sounds are paths below its folder. All of it is added, or nothing.
     """
+    from triptych.printing import print_json, say
     from triptych_recommendation.data.items import read_items
     from triptych_recommendation.surface.opening import open_shop
-    from triptych_recommendation.surface.wording import print_json, say
 
     found = read_items(file.expanduser())
     with open_shop(bundle, store) as (_, recommender):
@@ -47,8 +47,8 @@ def add(file: Path, bundle: str, store: str | None, as_json: bool) -> None:
 @json_option
 def remove(ids: tuple[str, ...], bundle: str, store: str | None, as_json: bool) -> None:
     """Remove items: they are never recommended again, until they are added again."""
+    from triptych.printing import print_json, say
     from triptych_recommendation.surface.opening import open_shop
-    from triptych_recommendation.surface.wording import print_json, say
 
     with open_shop(bundle, store) as (_, recommender):
         changed = recommender.remove_items(list(dict.fromkeys(ids)))

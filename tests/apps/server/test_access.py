@@ -27,12 +27,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def guarded(desk_bundle: Path, store: Path) -> Iterator[Running]:
     """A server that asks for keys."""
-    with run(desk_bundle, access=_made_in_a_loop(store)) as running:
+    with run(desk_bundle, access=Access(KeyStore(store))) as running:
         yield running
-
-
-def _made_in_a_loop(path: Path) -> Access:
-    return Access(KeyStore(path))
 
 
 @contextmanager
@@ -163,13 +159,48 @@ def test_a_budget_needs_a_price(guarded: Running, store: Path, monkeypatch: pyte
     assert (response.status_code, error_kind(response)) == (403, "not_priced")
 
 
+def test_what_is_spent_while_the_rest_is_written_is_written_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = tmp_path / "keys.sqlite"
+    with other(path) as keys:
+        key, _ = keys.add("shop")
+
+    async def main() -> None:
+        access = Access(KeyStore(path))
+        charge = access.store.charge
+
+        def late(amounts: dict[str, float]) -> None:
+            monkeypatch.setattr(access.store, "charge", charge)
+            access.charge(key, 1.0)
+            charge(amounts)
+
+        monkeypatch.setattr(access.store, "charge", late)
+        access.start()
+        await asyncio.sleep(0)
+        access.charge(key, 2.0)
+        await access.close()
+
+    asyncio.run(main())
+    with other(path) as keys:
+        assert keys.all()[0].spent == pytest.approx(3.0)
+
+
+def test_while_it_starts_a_budget_is_no_reason_to_refuse(
+    guarded: Running, store: Path, monkeypatch: pytest.MonkeyPatch
+):
+    with other(store) as keys:
+        _, key = keys.add("early", budget=1.0)
+    monkeypatch.setattr(guarded.site.services[0], "_batcher", None)
+    response = ask(guarded, key)
+    assert (response.status_code, error_kind(response)) == (503, "starting")
+
+
 def test_what_was_spent_survives_the_server(desk_bundle: Path, tmp_path: Path):
     path = tmp_path / "keys.sqlite"
     with other(path) as keys:
         _, key = keys.add("thrifty", budget=35e-6)
     statuses = []
     for _ in range(2):
-        with run(desk_bundle, access=_made_in_a_loop(path)) as running:
+        with run(desk_bundle, access=Access(KeyStore(path))) as running:
             statuses += [ask(running, key).status_code for _ in range(3)]
     assert statuses == [200, 200, 200, 200, 403, 403]
     with other(path) as keys:

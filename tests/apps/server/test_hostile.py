@@ -171,6 +171,24 @@ def test_postscript_is_no_picture(hurried: Running):
     assert (response.status_code, error_kind(response)) == (415, "unsupported_media")
 
 
+@pytest.mark.parametrize(
+    "listing",
+    [
+        b"ffconcat version 1.0\nfile a.wav\n",
+        b"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\na.wav\n#EXT-X-ENDLIST\n",
+        b"v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=audio 9 RTP/AVP 0\n",
+    ],
+)
+def test_a_sound_that_names_other_files_or_addresses_is_refused(
+    hurried: Running, listing: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    write_sound(tmp_path / "a.wav", "green", 1.0)
+    monkeypatch.chdir(tmp_path)
+    with hurried.client() as client:
+        response = client.post("/v1/desk/answer", files={"audio": ("a.ogg", listing)})
+    assert (response.status_code, error_kind(response)) == (415, "unsupported_media")
+
+
 def test_sounds_that_are_too_long_are_refused_whatever_their_size(hurried: Running, tmp_path: Path):
     import numpy as np
     import soundfile
@@ -255,10 +273,15 @@ def test_what_is_no_http_is_told_so(hurried: Running):
     assert status_of(talk(hurried, b"BREW /pot HTCPCP/1.0\r\n\r\n")) == 400
 
 
+def calls_with(running: Running, status: str) -> float:
+    labels = {"route": "POST /v1/desk/answer", "status": status}
+    return running.site.metrics.registry.get_sample_value("triptych_calls_total", labels) or 0
+
+
 def test_a_client_that_leaves_is_forgotten(hurried: Running):
     body = json.dumps({"text": "sleep 30 red"}).encode()
     head = b"POST /v1/desk/answer HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-    before = open_files()
+    before, gone, bugs = open_files(), calls_with(hurried, "499"), calls_with(hurried, "500")
     for _ in range(20):
         with socket.create_connection(("127.0.0.1", hurried.port)) as connection:
             connection.sendall(head + b"Content-Length: %d\r\n\r\n" % len(body) + body)
@@ -269,6 +292,7 @@ def test_a_client_that_leaves_is_forgotten(hurried: Running):
         assert client.post("/v1/desk/answer", json={"text": "red"}).status_code == 200
     wait(lambda: hurried.site.asgi.open == 0)
     assert open_files() <= before + 2
+    assert (calls_with(hurried, "499"), calls_with(hurried, "500")) == (gone + 20, bugs)
 
 
 @pytest.mark.parametrize(
@@ -285,6 +309,12 @@ def test_without_keys_a_page_of_another_site_is_not_answered(hurried: Running, h
         response = client.post("/v1/desk/answer", files={"text": (None, "red")}, headers=headers)
         assert (response.status_code, error_kind(response)) == (403, "forbidden")
         assert client.get("/health/live", headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1:80", "127.0.0.2", "[::1]", "[::1]:80"])
+def test_every_name_of_this_machine_is_its_own(hurried: Running, host: str):
+    with hurried.client() as client:
+        assert client.get("/v1/desk", headers={"host": host}).status_code == 200
 
 
 def test_proxies_that_were_not_named_are_not_believed(hurried: Running):

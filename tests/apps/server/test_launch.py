@@ -18,7 +18,7 @@ import pytest
 
 from tests.apps.conftest import START, Call
 from tests.apps.server.conftest import Process, wait
-from triptych_apps.server.launch import _is_loopback
+from triptych_apps.server.access import is_loopback
 
 
 def test_sigterm_under_load_leaves_no_request_without_its_answer(start: Callable[..., Process]):
@@ -139,6 +139,7 @@ def test_the_log_knows_nothing_personal(start: Callable[..., Process]):
     assert {"time", "level", "request", "milliseconds", "bytes", "variant"} <= set(calls[0])
     bugs = process.events("bug")
     assert [bug["error"] for bug in bugs] == ["RuntimeError"]
+    assert bugs[0]["request"] == calls[1]["request"]
     assert any("desk.py" in place for place in bugs[0]["trace"])
 
 
@@ -194,6 +195,13 @@ def test_keys_can_be_kept_without_the_extra(call: Call):
     assert "shop" in call("keys", "list").out
 
 
+def test_to_revoke_the_last_key_does_not_open_the_door(start: Callable[..., Process], call: Call):
+    key = json.loads(call("keys", "add", "shop", "--json").out)
+    call("keys", "revoke", key["id"])
+    url = start().ready()
+    assert httpx.post(url + "/v1/desk/answer", json={"text": "red"}).status_code == 401
+
+
 def test_an_open_door_to_the_network_is_refused(call: Call, desk_plugin: Path, desk_bundle: Path, monkeypatch: Any):
     monkeypatch.syspath_prepend(str(desk_plugin))
     done = call("serve", desk_bundle, "--host", "0.0.0.0", "--port", "0")
@@ -208,7 +216,7 @@ def test_an_open_door_to_the_network_is_refused(call: Call, desk_plugin: Path, d
      ("192.168.1.4", False), ("localhost.evil.example", False), ("", False)],
 )  # fmt: skip
 def test_what_is_this_machine_alone(host: str, loopback: bool):
-    assert _is_loopback(host) is loopback
+    assert is_loopback(host) is loopback
 
 
 def test_with_a_key_it_may_listen_to_the_network(start: Callable[..., Process], call: Call):

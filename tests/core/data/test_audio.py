@@ -106,6 +106,17 @@ def test_what_is_no_sound_is_refused(tmp_path: Path, content: bytes, reason: str
         load_audio(path, 16_000)
 
 
+def test_a_list_of_other_files_is_no_sound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """FFmpeg would open them, and that list may come from anybody."""
+    sound(tmp_path / "other.wav", 1.0, 16_000)
+    monkeypatch.chdir(tmp_path)
+    listing = b"ffconcat version 1.0\nfile other.wav\n"
+    (tmp_path / "a.ogg").write_bytes(listing)
+    for value in (listing, tmp_path / "a.ogg"):
+        with pytest.raises(DataError, match="this is not a recording"):
+            load_audio(value, 16_000)
+
+
 def test_headerless_sound_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "s.raw"
     path.write_bytes(b"\1\2" * 500)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from triptych.errors import DataError
-from triptych_finance.volatility.acoustics import FEATURES, POOLED, measure, measure_call, pool, read_calls
+from triptych_finance.volatility.acoustics import FEATURES, POOLED, measure, pool, read_calls
 
 RATE = 16000
 
@@ -167,12 +167,3 @@ def test_a_sound_shorter_than_a_frame_has_a_length_only():
         found = named(measure(np.ones(samples), RATE))
         assert np.isfinite(list(found.values())).sum() == 1
         assert found["audio_length"] == pytest.approx(samples / RATE)
-
-
-def test_a_recording_is_measured_in_pieces():
-    sound = np.concatenate([voice(100, 2.0), voice(200, 2.0), voice(200, 0.5)])
-    pieces = measure_call(sound, RATE, piece_s=2.0)
-    assert pieces.shape == (2, len(FEATURES))
-    assert pieces[:, 0] == pytest.approx([100, 200], rel=0.02)
-    assert pieces[:, -1] == pytest.approx([2, 2.5])
-    assert measure_call(np.zeros(10), RATE).shape == (1, len(FEATURES))

@@ -23,7 +23,7 @@ from triptych_finance.settings import Settings
 from triptych_finance.surface import opening
 from triptych_finance.surface.commands import finance
 from triptych_finance.surface.opening import Reader, settings_with
-from triptych_finance.surface.wording import length_of, plain, time_of
+from triptych_finance.surface.wording import length_of, time_of
 
 DAYS = 80
 BURSTS = {"TVNA": (40, 60), "SKQ": (50,)}
@@ -287,7 +287,6 @@ def test_times_and_lengths():
     for wrong in ("h", "-1h", "1y", "9999999w", "1e9d"):
         with pytest.raises(ConfigError, match="--for"):
             length_of(wrong, "--for")
-    assert plain({"a": float("nan"), "b": (1, float("inf"))}) == {"a": None, "b": [1, None]}
 
 
 WATCH = """

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from tests.plugins.recommendation.stores import place, server
 from triptych.errors import ConfigError, DataError, MissingError
+from triptych_recommendation.catalogue import tables
 from triptych_recommendation.catalogue.schema import EventRow, ExposureRow, ItemRow, OutcomeRow, item_json, item_of
 from triptych_recommendation.catalogue.store import VERSION, Store
 from triptych_recommendation.data.items import Item
@@ -97,7 +98,7 @@ def test_lists_and_their_outcomes_are_found_by_experiment_user_and_time(place: s
     with Store.open(place, writer=True) as store:
         with store.transaction() as tx:
             tx.add_exposures(lists[1:])
-            tx.add_exposure(lists[0])
+            tx.add_exposures(lists[:1])
             hit = OutcomeRow("e1", "a", "click", 12)
             tx.add_outcomes([hit, OutcomeRow("e3", "c", "view", 31, 0.5)])
             tx.add_outcomes([hit])
@@ -112,7 +113,7 @@ def test_lists_and_their_outcomes_are_found_by_experiment_user_and_time(place: s
             assert [(o.exposure, o.kind) for o in tx.outcomes("colours")] == [("e1", "click")]
             assert [o.weight for o in tx.outcomes(exposures=["e3"], since=31)] == [0.5]
         with pytest.raises(DataError, match="holds this already"), store.transaction() as tx:
-            tx.add_exposure(lists[0])
+            tx.add_exposures(lists[:1])
 
 
 def test_a_transaction_that_raises_leaves_nothing(place: str) -> None:
@@ -212,6 +213,14 @@ def test_a_closed_store_says_so(tmp_path: Path) -> None:
     store.close()
     with pytest.raises(DataError, match="is closed"), store.transaction():
         pass
+
+
+def test_a_store_that_lost_a_table_says_so(place: str) -> None:
+    with Store.open(place, writer=True) as store:
+        with store.transaction() as tx:
+            tables.outcome.drop(tx.connection)
+        with pytest.raises((DataError, MissingError), match=r"store.sqlite3.*damaged|refuses"), store.reading() as tx:
+            tx.outcomes()
 
 
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12)

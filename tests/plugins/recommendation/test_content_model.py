@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from tests.plugins.recommendation.conformance import check
 from triptych.errors import BundleError
 from triptych_recommendation.content.model import Content
+from triptych_recommendation.content.profile import event_weights, profiles, unit
 from triptych_recommendation.content.settings import ContentSettings
 from triptych_recommendation.data.interactions import History, Interactions
 from triptych_recommendation.models.base import write_model
@@ -57,7 +58,7 @@ def test_vectors_of_any_length_are_taken_by_their_direction():
 
 def test_newer_events_count_more_and_old_ones_not_at_all():
     model = fitted(half_life=2, length=4)
-    weights = model.weights(History.of([1, 2, 4, 5, 6, 7], weights=[1, 1, 1, 1, 1, 3]))
+    weights = event_weights(History.of([1, 2, 4, 5, 6, 7], weights=[1, 1, 1, 1, 1, 3]), model.settings)
     np.testing.assert_allclose(weights, [0, 0, 2**-1.5, 2**-1, 2**-0.5, 3], rtol=1e-6)
 
 
@@ -72,12 +73,16 @@ def test_an_item_without_content_scores_nothing_and_says_nothing_of_a_taste():
 def test_live_vectors_are_scored_as_known_ones_are():
     model, history = fitted(), History.of([1, 2, 5], weights=[1, 2, 1])
     known = model.vectors.astype(np.float32)
-    query = model.profile(known[history.items], model.weights(history))
+
+    def taste(past: History) -> np.ndarray:
+        return unit(profiles([past], lambda rows: known[rows], model.settings))[0]
+
+    query = taste(history)
     assert query.dtype == np.float32
     np.testing.assert_allclose(np.linalg.norm(query), 1, rtol=1e-5)
     np.testing.assert_allclose(np.maximum(known @ query, 0), model.scores([history])[0], rtol=1e-5, atol=1e-6)
-    assert not model.profile(known[[3]], np.ones(1, dtype=np.float32)).any()
-    assert not model.profile(known[:0], np.ones(0, dtype=np.float32)).any()
+    assert not taste(History.of([3])).any()
+    assert not taste(History.of([])).any()
 
 
 @settings(max_examples=40, deadline=None)

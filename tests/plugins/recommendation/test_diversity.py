@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from triptych_recommendation.serving.diversity import diversified, likeness_within
+from triptych_recommendation.serving.diversity import diversified
 
 
 def _unit(rows: list[list[float]]) -> np.ndarray:
@@ -46,9 +46,3 @@ def test_each_item_stands_once_and_diversity_alone_spreads(
     assert len(set(chosen.tolist())) == len(chosen) == min(k, len(relevance))
     if not diversity:
         assert sorted(relevance, reverse=True)[: len(chosen)] == [relevance[one] for one in chosen]
-
-
-def test_likeness_within_a_list() -> None:
-    assert likeness_within(_unit([[1, 0], [1, 0]])) == 1.0
-    assert abs(likeness_within(_unit([[1, 0], [0, 1], [0, 0]]))) < 1e-7
-    assert likeness_within(_unit([[1, 0]])) == 0.0

@@ -72,8 +72,6 @@ def results(tmp_path: Path) -> Results:
         chosen="blend <a>",
         counts=np.arange(ITEMS),
         groups={"length": ["short"] * 30 + ["long"] * 50},
-        cold=[rival("content", 0.3, 4, 20), rival("random", 0.05, 5, 20)],
-        cold_facts=["A fifth of the items is new."],
         samples=samples,
         notes=["The data is synthetic."],
     )
@@ -87,15 +85,12 @@ def test_files_are_there_and_hold_all_that_was_given(results: Results, tmp_path:
             image.verify()
     page = Page(files[-1].read_text(encoding="utf-8"))
     assert page.open == []
-    for given in (*results.facts, *results.cold_facts, *results.notes, EVIL, "Vase (chosen)", "<b>bob</b>", "Chair"):
+    for given in (*results.facts, *results.notes, EVIL, "Vase (chosen)", "<b>bob</b>", "Chair"):
         assert given in page.text
     for own in results.rivals:
         rows = [row for row in page.rows if row and row[0] == own.name]
         assert len(rows) == (2 if own.name == results.chosen else 3)  # ranking, difference, lists
         assert rows[0][1].startswith(f"{own.users['ndcg@10'].mean():.4f} [")
-    cold = [row for row in page.rows if row and row[0] in ("content", "random")]
-    assert [row[0] for row in cold] == ["content", "random"]
-    assert cold[0][1].startswith(f"{results.cold[0].users['recall@20'].mean():.4f} [")
     assert [row[1] for row in page.rows if row and row[0] in ("short", "long")] in (["30", "50"], ["50", "30"])
 
 
@@ -125,7 +120,7 @@ def test_the_verdict_says_who_is_ahead_also_where_it_is_not_the_chosen_one(resul
 
 
 def test_a_report_of_little_is_short(results: Results, tmp_path: Path):
-    little = replace(results, rivals=results.rivals[:1], chosen="popularity", groups={}, cold=(), samples=(), notes=())
+    little = replace(results, rivals=results.rivals[:1], chosen="popularity", groups={}, samples=(), notes=())
     files = write_report(tmp_path, little)
     assert [file.name for file in files] == ["quality.png", "report.html"]
     text = Page(files[-1].read_text(encoding="utf-8")).text
@@ -139,11 +134,10 @@ def test_a_report_of_little_is_short(results: Results, tmp_path: Path):
         ({"chosen": "nobody"}, "'nobody' is none of popularity"),
         ({"rivals": []}, "none of none"),
         ({"rivals": [rival("blend <a>", 0.1, 1), rival("other", 0.1, 1, N - 1)]}, "different users"),
-        ({"cold": [rival("one", 0.1, 1, 9), rival("other", 0.1, 1, 8)]}, "different users"),
         ({"rivals": [rival("blend <a>", 0.1, 1), rival("blend <a>", 0.2, 2)]}, "same name"),
         ({"groups": {"age": ["old"] * (N + 1)}}, "'age' are not those of 80 users"),
     ],
-    ids=["chosen", "nobody", "users", "cold users", "names", "groups"],
+    ids=["chosen", "nobody", "users", "names", "groups"],
 )
 def test_results_that_do_not_belong_together_are_refused(results: Results, tmp_path: Path, changes: dict, said: str):
     with pytest.raises(ValueError, match=said):

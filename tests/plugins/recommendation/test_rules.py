@@ -64,7 +64,7 @@ def test_rules_follow_the_shelf() -> None:
     shelf = Shelf(ITEMS)
     rules = Rules(RuleSettings(), shelf)
     assert rules.allowed(None, NOTHING).mask.tolist() == [True, False, True, True]
-    shelf.put([Item("vase", stock=2)], added=[1])
+    shelf.put([Item("vase", stock=2)])
     shelf.remove(["lamp"])
     assert rules.allowed(None, NOTHING).mask.tolist() == [False, True, True, True]
 

@@ -11,11 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.plugins.recommendation import served
+from triptych_recommendation.content.profile import profiles
+from triptych_recommendation.content.settings import ContentSettings
 from triptych_recommendation.data.interactions import History
 from triptych_recommendation.data.items import Item
 from triptych_recommendation.serving.answers import Context
 from triptych_recommendation.serving.lists import exploration_places
-from triptych_recommendation.serving.profile import HALF_LIFE, profile
 from triptych_recommendation.serving.recommender import Recommender
 from triptych_recommendation.serving.scoring import Curve
 
@@ -53,10 +54,11 @@ def test_of_two_new_items_on_one_step_the_more_alike_is_above() -> None:
 def test_the_profile_is_a_mean_in_which_old_events_count_less() -> None:
     vectors = np.eye(3, dtype=F32)
     history = History.of([0, 1], weights=[2.0, 1.0])
-    found = profile(history, lambda rows: vectors[rows])
-    old = 2 * 0.5 ** (1 / HALF_LIFE)
+    settings = ContentSettings(half_life=10.0)
+    found = profiles([history], lambda rows: vectors[rows], settings)[0]
+    old = 2 * 0.5 ** (1 / 10)
     np.testing.assert_allclose(found, [old / (old + 1), 1 / (old + 1), 0], rtol=1e-6)
-    assert not profile(History.of([]), lambda rows: vectors[rows]).any()
+    assert not profiles([History.of([])], lambda rows: vectors[rows], settings).any()
 
 
 @given(st.integers(1, 50), st.floats(0, 0.5), st.integers(0, 3), st.integers(0, 999))
@@ -96,3 +98,17 @@ def test_a_history_of_new_items_alone_is_answered_by_content(shop: Path) -> None
         found = recommender.recommend(None, 5, context=Context(items=["new"]))
         assert found.policy == "content"
         assert all(one.item.category == "puzzle" for one in found.items)
+
+
+def test_the_settings_of_content_say_which_events_make_a_profile(shop: Path) -> None:
+    scores = []
+    for length in (1, 2):
+        with Recommender.open(shop, encode=served.encode, taste=ContentSettings(length=length)) as recommender:
+            recommender.add_items([Item("old", "", "A puzzle game."), Item("new", "", "A horror game.")])
+            where = {"id": {"in": ["puzzle03", "horror03"]}}
+            found = recommender.recommend(None, 2, where=where, context=Context(items=["old", "new"]))
+        assert found.policy == "content"
+        scores.append({one.item.id: one.score for one in found.items})
+    latest_alone, both = scores
+    assert latest_alone["horror03"] == pytest.approx(1)
+    assert both["puzzle03"] > latest_alone["puzzle03"] + 0.2

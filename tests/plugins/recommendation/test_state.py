@@ -70,7 +70,7 @@ def test_events_wait_for_their_item(store: Store, shelf: Shelf) -> None:
     users = Users(PAST, store, shelf)
     assert users.get("new").known
     assert len(users.get("new").history) == 0
-    shelf.put([Item("sofa")], added=[1])
+    shelf.put([Item("sofa")])
     users.forget()
     assert users.get("new").history.items.tolist() == [2]
 

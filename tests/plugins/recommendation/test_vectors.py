@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from triptych.errors import BundleError
+from triptych_recommendation.codes import Codes, nearest_exactly
 from triptych_recommendation.content import model as content
 from triptych_recommendation.content.settings import ContentSettings
 from triptych_recommendation.data.interactions import History
 from triptych_recommendation.mapped import floats
 from triptych_recommendation.serving import vectors as module
-from triptych_recommendation.serving.codes import Codes, nearest_exactly
 from triptych_recommendation.serving.vectors import LiveVectors
 
 DIM = 96

@@ -27,8 +27,10 @@ _LEAST = 200  # so many more
 class Codes:
     """Signs of the dimensions of unit vectors, turned at random, in FAISS' inverted lists under their rows.
 
-    This is RaBitQ (Gao and Long, SIGMOD 2024). A row that is added again has its old code too; whoever scores the
-    candidates anew finds out. Any number of threads may search; one that adds must be alone.
+    This is RaBitQ (Gao and Long, SIGMOD 2024). Unlike the index "ivf-rabitq" of `triptych.retrieval`, it holds no copy
+    in eight bits beside the signs: candidates are scored by vectors that lie in a file. A row that is added again has
+    its old code too; whoever scores the candidates anew finds out. Any number of threads may search; one that adds must
+    be alone.
     """
 
     def __init__(self, index: Any, probes: int) -> None:

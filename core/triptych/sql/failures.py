@@ -16,14 +16,13 @@ _FULL_SQLITE = ("SQLITE_FULL", "SQLITE_IOERR")
 
 
 @contextmanager
-def translated(name: str, password: str | None = None) -> Iterator[None]:
-    """Raises `MissingError` or `DataError` that name the store in place of what the database raised."""
+def translated(name: str, password: str = "") -> Iterator[None]:
+    """Raises `MissingError` or `DataError` that name the store in place of what the database raised.
+
+    What says nothing about its cause, such as a wrong statement, stays as it was.
+    """
     try:
         yield
-    except exc.NoSuchModuleError as error:
-        raise DataError(
-            f"no database of this kind is known ({error}); use SQLite or postgresql://", file=name
-        ) from None
     except exc.TimeoutError as error:
         raise MissingError(f"{name}: too many threads use it at once ({error}); try again later") from error
     except sqlite3.Error as error:
