@@ -216,7 +216,8 @@ def test_own_data_must_be_given_again_and_be_the_same(tmp_path):
     other = write_table(tmp_path / "other", rows=120, media=False)
     with pytest.raises(DataError, match="not the data"):
         compress(bundle, settings, data=str(other), host=toy_host())
-    assert compress(bundle, settings, data=str(data), host=toy_host()).chosen == "onnx"
+    result = compress(bundle, settings, data=str(data), host=toy_host())
+    assert "onnx" in {row["name"] for row in result.ledger["variants"]}
 
 
 @pytest.mark.parametrize(
