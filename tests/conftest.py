@@ -10,8 +10,10 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 # no test fails because the machine is slow
-settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("patient")
+_SLOW = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("patient", max_examples=40, **_SLOW)
+settings.register_profile("thorough", max_examples=1_000, **_SLOW)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "patient"))
 
 # threads that wait for each other in a loop make small trainings many times slower where a core is busy
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -423,10 +423,10 @@ def test_a_reader_maps_the_large_part_of_a_snapshot(tmp_path: Path) -> None:
 
 
 def test_recall_after_half_was_replaced_is_that_of_a_fresh_build(tmp_path: Path) -> None:
-    rows = 6_000
+    rows = 4_000
     old, new = clustered(rows, DIM, seed=1), clustered(rows, DIM, seed=2)
-    queries = clustered(200, DIM, seed=2)
-    options: dict[str, Any] = {"kind": "ivf-rabitq", "flat_below": 500}
+    queries = clustered(100, DIM, seed=2)
+    options: dict[str, Any] = {"kind": "ivf-pq", "flat_below": 500}
     names = [f"r{i}" for i in range(rows)]
     churned = Collection.create(tmp_path / "churned", [VectorField(dim=DIM)], settings=CollectionSettings(**options))
     churned.add(names, old)

@@ -89,26 +89,26 @@ def truth(passing: np.ndarray, vectors: np.ndarray = VECTORS, k: int = 10) -> li
 
 
 @pytest.mark.parametrize("kind", ["flat", "ivf-flat", "ivf-sq8", "ivf-pq", "ivf-rabitq", "hnsw"])
-@pytest.mark.parametrize("share", [0.5, 0.1, 0.002])
-def test_a_filter_in_regular_use_gets_an_index_that_finds_what_exact_search_finds(kind: Kind, share: float) -> None:
+def test_a_filter_in_regular_use_gets_an_index_that_finds_what_exact_search_finds(kind: Kind) -> None:
     state = state_of(kind)
-    where = {"n": {"max": int(share * ROWS) - 1}}
-    passing = np.arange(ROWS) < share * ROWS
-    first = found(state, where)
-    assert recall(first, truth(passing)) >= 0.8  # through a selector, before it has an index
-    for _ in range(4):
-        found(state, where)
-    state.settle()
     search = state.searches["vector"].rows
-    (selection,) = search._selections.values()
-    assert selection.own is not None
-    assert selection.own.rows == passing.sum()
-    again = found(state, where)
-    assert all(row < passing.sum() for rows in again for row in rows)
-    assert recall(again, truth(passing)) >= 0.93
+    for share in (0.1, 0.002):  # indexes of filters share a room, in which there is place for these
+        where = {"n": {"max": int(share * ROWS) - 1}}
+        passing = np.arange(ROWS) < share * ROWS
+        first = found(state, where)
+        assert recall(first, truth(passing)) >= 0.8  # through a selector, before it has an index
+        for _ in range(4):
+            found(state, where)
+        state.settle()
+        selection = search._selections[key_of(where)]
+        assert selection.own is not None
+        assert selection.own.rows == passing.sum()
+        again = found(state, where)
+        assert all(row < passing.sum() for rows in again for row in rows)
+        assert recall(again, truth(passing)) >= 0.93
 
 
-@pytest.mark.parametrize("kind", ["flat", "ivf-rabitq"])
+@pytest.mark.parametrize("kind", ["flat", "ivf-pq"])
 @pytest.mark.parametrize("share", [0.3, 0.01])
 def test_the_index_of_a_filter_lives_through_additions_and_deletions(kind: Kind, share: float) -> None:
     state = state_of(kind)
@@ -147,7 +147,7 @@ def test_the_index_of_a_filter_may_have_a_graph_over_its_centroids(monkeypatch: 
 
 
 def test_few_passing_rows_are_searched_exactly_at_once() -> None:
-    state = state_of("ivf-rabitq")
+    state = state_of("ivf-flat")
     where = {"n": {"min": 500, "max": 999}}
     assert recall(found(state, where), truth((np.arange(ROWS) >= 500) & (np.arange(ROWS) < 1000))) >= 0.97
     (selection,) = state.searches["vector"].rows._selections.values()
@@ -176,7 +176,7 @@ def test_the_least_used_filters_are_forgotten() -> None:
 
 def test_a_frozen_engine_is_added_to_behind_it_and_searched_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("triptych.retrieval.search._TAIL_FROM", 300)
-    state = state_of("ivf-rabitq", frozen=True)
+    state = state_of("ivf-sq8", frozen=True)
     search = state.searches["vector"]
     extra = clustered(1000, DIM, seed=5)
     for start in range(0, 1000, 100):

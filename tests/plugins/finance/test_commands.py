@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -291,6 +292,7 @@ def test_times_and_lengths():
 
 WATCH = """
 import sys
+import time
 from tests.plugins.finance.conftest import WordScorer
 from tests.plugins.finance.news import COMPANIES, lively
 from triptych_apps import errors
@@ -320,6 +322,7 @@ def test_ctrl_c_ends_a_live_monitor_with_all_that_came_committed(call: Call, ite
         wanted = len(rows(DAYS, BURSTS))
         while sum(s["items"] for s in call("status", "--store", store, "--json").json["sources"].values()) < wanted:
             assert process.poll() is None
+            time.sleep(0.3)
         second = call("monitor", "--source", f"replay:{items}", "--store", store, "--once")
         assert second.code == 6
         assert str(process.pid) in second.err
