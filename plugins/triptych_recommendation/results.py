@@ -126,6 +126,7 @@ def _row(rival: Contender, counts: NDArray[Any], chosen: bool) -> dict[str, Any]
         **rounded,
         "validation": round(float(rival.validation.metrics[METRIC]), 4),
         "seconds": round(rival.seconds, 2),
+        "ms a list": round(rival.milliseconds, 2),
         "settings": dict(rival.settings),
     }
 

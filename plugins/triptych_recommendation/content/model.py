@@ -16,11 +16,22 @@ from triptych_recommendation.content.profile import event_weights, profiles, uni
 from triptych_recommendation.content.settings import ContentSettings
 from triptych_recommendation.data.interactions import History, Interactions
 from triptych_recommendation.mapped import any_by_row, floats, mapped_halves
-from triptych_recommendation.models.base import TENSORS, Report, UserModel, best, read_model, silent, write_model
+from triptych_recommendation.models.base import (
+    TENSORS,
+    Latest,
+    Report,
+    UserModel,
+    best,
+    read_model,
+    silent,
+    write_model,
+)
 
 Floats = NDArray[np.float32]
 _BATCH = 256  # histories that are scored at once
 _LEAST = 250  # best items by codes, however few are asked for; over twice as many are compared
+_FLOATS = 16_000_000  # bytes of vectors that are kept as float32 too
+_COMPARED = 100  # rows of vectors that are taken for the same where these are
 _CODES_FROM = 20_000  # items; below, comparing all takes no longer
 
 
@@ -41,6 +52,8 @@ class Content(UserModel):
         self.items = len(vectors)
         self._codes: Codes | None = None  # by which candidates are found where there are many
         self._coding = threading.Lock()
+        self._floats: Floats | None = None
+        self._taste = Latest(lambda history: self._tastes([history])[0])
 
     @classmethod
     def fit(
@@ -63,7 +76,7 @@ class Content(UserModel):
     def scores(self, histories: Sequence[History]) -> Floats:
         """See the base."""
         found = np.empty((len(histories), self.items), dtype=np.float32)
-        vectors = floats(self.vectors)
+        vectors = self._as_floats()
         for start in range(0, len(histories), _BATCH):
             part = histories[start : start + _BATCH]
             found[start : start + len(part)] = np.maximum(self._tastes(part) @ vectors.T, 0)
@@ -73,7 +86,7 @@ class Content(UserModel):
         """See the base."""
         found = np.zeros(len(rows), dtype=np.float32)
         known = rows < self.items
-        found[known] = np.maximum(floats(self.vectors[rows[known]]) @ self._tastes([history])[0], 0)
+        found[known] = np.maximum(floats(self.vectors[rows[known]]) @ self._taste(history), 0)
         return found
 
     def rescore(self, history: History, parts: Sequence[History], rows: NDArray[np.int32]) -> Floats:
@@ -87,10 +100,11 @@ class Content(UserModel):
         """See the base; of many items the best are found by codes of a bit a dimension, nearly all of them."""
         if self.items < _CODES_FROM:
             return best(self.scores([history])[0], k)
-        taste = self._tastes([history])[0]
+        taste = self._taste(history)
         if not taste.any():
             return np.empty(0, dtype=np.int32)
         rows = self._coded().candidates(taste, max(k, _LEAST)).astype(np.int32)
+        rows = rows[rows < self.items]  # shared codes know of later ones
         scores = np.maximum(floats(self.vectors[rows]) @ taste, 0)
         return rows[best(scores, k)]
 
@@ -116,13 +130,17 @@ class Content(UserModel):
         vectors = mapped_halves(directory / TENSORS, "vectors")
         try:
             model = cls(vectors, ContentSettings.model_validate(meta["settings"]))
-            if model.items >= _CODES_FROM:
-                model._coded()
         except (KeyError, ValueError) as error:
             raise BundleError(f"the model in {directory} is damaged ({error!r}); fit it again") from error
         if model.items != meta["items"]:
             raise BundleError(f"the model in {directory} has {model.items} vectors, expected {meta['items']}")
         return model
+
+    def share(self, vectors: NDArray[np.float16], codes: Codes) -> None:
+        """Find candidates by codes that somebody else has, where they are of the same vectors."""
+        some = np.linspace(0, self.items - 1, min(self.items, _COMPARED)).astype(int)
+        if vectors.shape == self.vectors.shape and np.array_equal(vectors[some], self.vectors[some]):
+            self._codes = codes
 
     def _coded(self) -> Codes:
         """The codes, which are made when they are first needed: models that are only compared never need them."""
@@ -130,6 +148,13 @@ class Content(UserModel):
             if self._codes is None:
                 self._codes = Codes.build(self.vectors, np.flatnonzero(any_by_row(self.vectors)), lists=1)
             return self._codes
+
+    def _as_floats(self) -> Floats:
+        """Float32 [items, d], kept where that is little memory."""
+        found = floats(self.vectors) if self._floats is None else self._floats
+        if found.nbytes <= _FLOATS:
+            self._floats = found
+        return found
 
     def _tastes(self, histories: Sequence[History]) -> Floats:
         """Float32 [histories, d]: the unit vectors that likeness is measured to; zeros where nothing has content."""

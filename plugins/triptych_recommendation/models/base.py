@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,9 @@ from triptych_recommendation.data.interactions import History, Interactions
 
 if TYPE_CHECKING:
     from triptych.tuning.base import Progress
+    from triptych_recommendation.codes import Codes
 
+T = TypeVar("T")
 Report = Callable[["Progress"], None]
 FORMAT, META, TENSORS = 1, "model.json", "model.safetensors"
 CLASSES = {
@@ -94,12 +96,38 @@ class UserModel(ABC):
         """At most k rows with a score above 0, the best first, of equals the lower row first. Seen items are in it."""
         return best(self.scores([history])[0], k)
 
+    def share(self, vectors: NDArray[np.float16], codes: Codes) -> None:  # noqa: B027 most have no use for them
+        """Be told of codes of the items' vectors, float16 [items, d], that are in memory anyway."""
+
     def contributions(self, history: History, row: int) -> NDArray[np.float32] | None:
         """Float32 [events]: how much of the score of a row each event of the history gives.
 
         None where the score is not a sum over events.
         """
         return None
+
+
+class Latest(Generic[T]):
+    """What was made of the history that was asked about last: one list asks a model several times about one.
+
+    Nobody may change what it gives. Threads that ask about other histories cost time, nothing else.
+    """
+
+    def __init__(self, make: Callable[[History], T]) -> None:
+        self._make = make
+        self._kept: tuple[bytes, T] | None = None
+
+    def __call__(self, history: History) -> T:
+        """What is made of a history."""
+        key, kept = key_of(history), self._kept
+        if kept is None or kept[0] != key:
+            self._kept = kept = (key, self._make(history))
+        return kept[1]
+
+
+def key_of(history: History) -> bytes:
+    """The same for the same events in the same order."""
+    return b"".join(part.tobytes() for part in (history.items, history.times, history.weights))
 
 
 def best(scores: NDArray[np.float32], k: int) -> NDArray[np.int32]:

@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
 from threading import Lock
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from triptych_recommendation.models.base import (
     Report,
     UserModel,
     best,
+    key_of,
     load_model,
     model_class,
     read_model,
@@ -26,6 +27,9 @@ from triptych_recommendation.models.base import (
 )
 from triptych_recommendation.models.blending import FEATURES, Mixture, collect, features, learn, scale
 from triptych_recommendation.models.settings import ModelSettings
+
+if TYPE_CHECKING:
+    from triptych_recommendation.codes import Codes
 
 Scale = tuple[NDArray[np.float32], NDArray[np.float32]]  # the best score and the one at the depth, [1] each
 KEPT = 256  # histories whose scales are kept: one list asks for the same history several times
@@ -116,6 +120,11 @@ class Blend(UserModel):
         rows = np.unique(np.concatenate([own[:k] for own in lists]))
         return rows[best(self.score(history, rows), k)]
 
+    def share(self, vectors: NDArray[np.float16], codes: Codes) -> None:
+        """Tell the parts."""
+        for part in self.parts:
+            part.share(vectors, codes)
+
     def contributions(self, history: History, row: int) -> NDArray[np.float32] | None:
         """Float32 [events]: what each part gives to the score, shared out as the part shares out its own score.
 
@@ -177,7 +186,7 @@ class Blend(UserModel):
     def _scales(self, history: History) -> list[Scale]:
         """The same as `blending.scale` for a lone history, for each part; kept for the histories asked for lately."""
         with self._lock:
-            kept = self._kept.get(_key(history))
+            kept = self._kept.get(key_of(history))
         if kept is None:
             depth = self._depth(history)
             kept = [self._scale(part, history, part.candidates(history, depth)) for part in self.parts]
@@ -195,10 +204,6 @@ class Blend(UserModel):
 
     def _keep(self, history: History, scales: list[Scale]) -> None:
         with self._lock:
-            self._kept[_key(history)] = scales
+            self._kept[key_of(history)] = scales
             while len(self._kept) > KEPT:
                 self._kept.popitem(last=False)
-
-
-def _key(history: History) -> bytes:
-    return b"".join(part.tobytes() for part in (history.items, history.times, history.weights))

@@ -19,6 +19,7 @@ from triptych_recommendation.hindsight.metrics import METRIC, difference
 from triptych_recommendation.models.base import Report, UserModel, model_class, silent
 from triptych_recommendation.models.blend import Blend
 from triptych_recommendation.models.blending import Mixture, collect, learn
+from triptych_recommendation.models.cost import affordable, milliseconds, some_histories
 from triptych_recommendation.models.grids import GRIDS, Axes
 from triptych_recommendation.models.settings import BlendSettings, ModelSettings
 
@@ -35,6 +36,7 @@ class Contender:
     validation: Evaluation  # on the users of `sampled`; of the blend by cross-fitting
     test: Evaluation  # refitted on all that is before the test
     seconds: float  # of the last fit, on all that is before the test; of the blend: of its weights
+    milliseconds: float  # of CPU time for a list (`cost.milliseconds`)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,7 +74,8 @@ def choose(
     `interactions` are all events, those of the split and of its test: what serves learns from them too, so that it
     knows what people did last. `vectors` is float32 [items, d]; without it "content" is not tried. Popularity and item
     neighbours are always tried, and what does not beat the neighbours on the validation, by a paired bootstrap interval
-    above 0, is not chosen. Every rival is fitted again on all that is before the test, and evaluated there once.
+    above 0, is not chosen. Nor is what takes more than `max_ms` for a list, and the blend is one of models that take no
+    more together. Every rival is fitted again on all that is before the test, and evaluated there once.
     """
     notes = []
     kinds = list(dict.fromkeys((GUARD, "popularity", *settings.candidates)))
@@ -81,22 +84,30 @@ def choose(
         notes.append("content was not tried: the items have no vectors")
     held = sampled(split.validation, settings.validation_users, seed)
     tuned = [tune(kind, split.train, held, settings, vectors=vectors, seed=seed, progress=progress) for kind in kinds]
-    mixture, blended, blend_seconds = blend(tuned, split.train, held, settings.blend)
-    name, why = decide({one.kind: one.validation for one in tuned} | {BLEND: blended})
+    histories = some_histories(split.train)
+    costs = {one.kind: milliseconds(one.model, histories) for one in tuned}
+    within = affordable(costs, settings.max_ms, (GUARD, "popularity"))
+    notes += [_too_slow(kind, cost, settings.max_ms) for kind, cost in costs.items() if kind not in within]
+    parts = [one for one in tuned if one.kind in within]
+    mixture, blended, blend_seconds = blend(parts, split.train, held, settings.blend)
+    quick = [one for one in tuned if one.kind == GUARD or costs[one.kind] <= settings.max_ms]
+    name, why = decide({one.kind: one.validation for one in quick} | {BLEND: blended})
     rivals, models = [], []
     for one in tuned:
         started = time.perf_counter()
         model = refit(one, split.before_test, vectors=vectors, seed=seed, progress=progress)
         seconds = time.perf_counter() - started
         test = evaluate(model, split.before_test, split.test)
-        rivals.append(Contender(one.kind, one.settings.model_dump(), one.validation, test, seconds))
-        models.append(model)
+        rivals.append(Contender(one.kind, one.settings.model_dump(), one.validation, test, seconds, costs[one.kind]))
+        if one in parts:
+            models.append(model)
     mixed = Blend(models, mixture)
     test = evaluate(mixed, split.before_test, split.test)
-    rivals.append(Contender(BLEND, mixed.worth(), blended, test, blend_seconds))
+    cost = milliseconds(mixed, histories)
+    rivals.append(Contender(BLEND, mixed.worth(), blended, test, blend_seconds, cost))
     served = [
         refit(one, interactions, vectors=vectors, seed=seed, progress=progress)
-        for one in tuned
+        for one in (parts if name == BLEND else tuned)
         if name in (BLEND, one.kind)
     ]
     return Choice(Blend(served, mixture) if name == BLEND else served[0], name, rivals, [*notes, why])
@@ -194,6 +205,14 @@ def decide(validations: Mapping[str, Evaluation]) -> tuple[str, str]:
             why = f"{name} is chosen: NDCG@10 on the validation {means[name]:.4f}, item neighbours {means[GUARD]:.4f}"
             return name, f"{why}; the difference is {gap.value:.4f}, 95 % interval {gap.low:.4f} to {gap.high:.4f}"
     return GUARD, f"no rival surely beats item neighbours on the validation (NDCG@10 {means[GUARD]:.4f}): they serve"
+
+
+def _too_slow(kind: str, cost: float, most: float) -> str:
+    """What is told of a model that is not served for its cost."""
+    return (
+        f"{kind} is not in the blend: it takes {cost:.1f} ms of CPU time for a list, and all parts may take "
+        f"{most:g} together (vertical.models.max_ms)"
+    )
 
 
 def sampled(held: Held, most: int, seed: int) -> Held:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from triptych.errors import BundleError
 from triptych_recommendation.data.interactions import History, Interactions
-from triptych_recommendation.models.base import Report, UserModel, read_model, silent, write_model
+from triptych_recommendation.models.base import Latest, Report, UserModel, read_model, silent, write_model
 from triptych_recommendation.models.profiles import Profiler
 from triptych_recommendation.models.settings import FactorSettings
 
@@ -41,6 +41,7 @@ class Factors(UserModel):
         self._table, self._scales = table, scales
         self._alpha, self._l2, self._profiler = alpha, l2, profiler
         self._base = _base(self.vectors, l2)
+        self._taste = Latest(self._solution)
 
     @classmethod
     def fit(
@@ -119,7 +120,7 @@ class Factors(UserModel):
             raise BundleError(f"{directory} has {shape}; fit it again")
         return cls(table, scales, alpha, l2, profiler)
 
-    def _taste(self, history: History) -> Floats:
+    def _solution(self, history: History) -> Floats:
         """Float32 [factors]: the vector of a history, 0 where nothing of it is known."""
         places, heavy = self._profiler(history, self.items)
         own = self.vectors[history.items[places]]

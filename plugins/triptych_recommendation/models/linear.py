@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from triptych.errors import BundleError
 from triptych_recommendation.data.interactions import History
-from triptych_recommendation.models.base import UserModel, best, read_model, write_model
+from triptych_recommendation.models.base import Latest, UserModel, best, read_model, write_model
 from triptych_recommendation.models.profiles import Profiler, known_rows
 from triptych_recommendation.models.sparse import ItemWeights
 
@@ -26,6 +26,7 @@ class LinearModel(UserModel):
     def __init__(self, weights: ItemWeights, profiler: Profiler) -> None:
         self.items = weights.items
         self._weights, self._profiler = weights, profiler
+        self._lone = Latest(self._summed)
 
     def scores(self, histories: Sequence[History]) -> NDArray[np.float32]:
         """Float32 [histories, items]."""
@@ -80,6 +81,6 @@ class LinearModel(UserModel):
             raise BundleError(f"{directory} holds a damaged model ({error!r}); fit it again") from error
         return cls(ItemWeights.from_tensors(tensors, meta["items"]), profiler)
 
-    def _lone(self, history: History) -> NDArray[np.float32]:
+    def _summed(self, history: History) -> NDArray[np.float32]:
         places, heavy = self._profiler(history, self.items)
         return np.maximum(self._weights.total(history.items[places], heavy), 0)

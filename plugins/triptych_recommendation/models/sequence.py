@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from triptych.errors import BundleError, DataError
 from triptych_recommendation.data.interactions import History, Interactions
-from triptych_recommendation.models.base import Report, UserModel, best, read_model, silent, write_model
+from triptych_recommendation.models.base import Latest, Report, UserModel, best, read_model, silent, write_model
 from triptych_recommendation.models.sequence_batches import Corpus
 from triptych_recommendation.models.sequence_inference import Reader, Table
 from triptych_recommendation.models.sequence_settings import SequenceSettings
@@ -34,7 +34,7 @@ class SequenceModel(UserModel):
     def __init__(self, reader: Reader, centre: float) -> None:
         self.reader, self.centre = reader, centre
         self.items = reader.items
-        self._latest: tuple[bytes, NDArray[np.float32]] = (b"-", np.empty(0, dtype=np.float32))
+        self._guess = Latest(self._guessed)
 
     @classmethod
     def fit(
@@ -86,17 +86,13 @@ class SequenceModel(UserModel):
 
     def candidates(self, history: History, k: int) -> NDArray[np.int32]:
         """The k rows with the highest inner products: these rise with the scores, and all scores are above 0."""
-        logits = self.reader.table.products(self._guess(history)[None])[0]
-        return best(logits - (logits.min(initial=0) - 1), k)
+        rows, logits = self.reader.table.largest(self._guess(history), k)
+        return rows[best(logits - (logits.min(initial=0) - 1), k)]
 
-    def _guess(self, history: History) -> NDArray[np.float32]:
-        """Float32 [dim]; that of the latest history is kept, for a request asks several times about one."""
-        key = history.items.tobytes()
-        latest, guess = self._latest
-        if latest != key:
-            guess = self.reader.guesses([history.items])[0]
-            self._latest = (key, guess)
-        return guess
+    def _guessed(self, history: History) -> NDArray[np.float32]:
+        """Float32 [dim]."""
+        found: NDArray[np.float32] = self.reader.guesses([history.items])[0]
+        return found
 
     def _score(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
         found: NDArray[np.float32] = np.log1p(np.exp(np.minimum(logits - np.float32(self.centre), MOST)))

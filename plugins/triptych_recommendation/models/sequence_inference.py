@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +16,8 @@ Floats = NDArray[np.float32]
 WIDTH = 4  # of a layer's inner part, in `dim`
 BLOCK = 4096  # rows of an int8 table that are made float32 at a time
 TOKENS = 4096  # tokens read at a time
+MANY = 20_000  # items, from which on a lone guess's best are found by codes
+_ALSO = 100  # rows that codes find beyond twice as many as are wanted
 
 
 class Table:
@@ -21,6 +25,8 @@ class Table:
 
     def __init__(self, values: NDArray[np.float32] | NDArray[np.int8], scales: Floats | None = None) -> None:
         self.values, self.scales = values, scales
+        self._codes: Any = None  # FAISS' index, made when it is first asked
+        self._coding = threading.Lock()
 
     @classmethod
     def quantized(cls, vectors: Floats) -> Table:
@@ -48,6 +54,35 @@ class Table:
             np.matmul(guesses, self.values[part].astype(np.float32).T, out=found[:, part])
         found *= self.scales[:items]
         return found
+
+    def largest(self, guess: Floats, k: int) -> tuple[NDArray[np.int32], Floats]:
+        """Rows among which the `k` with the largest products with float32 [dim] are, rising, and their products.
+
+        All rows but the last; of an int8 table with `MANY` rows, those that FAISS finds with one scale for all of them.
+        """
+        items = len(self.values) - 1
+        if self.scales is None or items < MANY:
+            return np.arange(items, dtype=np.int32), self.products(guess[None])[0]
+        found = self._coded().search(guess[None], min(items, 2 * k + _ALSO))[1][0]
+        rows = np.sort(found).astype(np.int32)
+        return rows, self.rows(rows) @ guess
+
+    def _coded(self) -> Any:
+        """An index of eight bits a number, another [items, dim] bytes."""
+        import faiss  # late: small tables do without
+
+        with self._coding:
+            if self._codes is None:
+                items, dim = len(self.values) - 1, self.values.shape[1]
+                code = faiss.ScalarQuantizer.QT_8bit_direct_signed
+                index = faiss.IndexScalarQuantizer(dim, code, faiss.METRIC_INNER_PRODUCT)
+                assert self.scales is not None
+                share = self.scales / self.scales.max()
+                for start in range(0, items, BLOCK):
+                    part = slice(start, min(start + BLOCK, items))
+                    index.add(np.rint(self.values[part] * share[part, None]).astype(np.float32))
+                self._codes = index
+            return self._codes
 
 
 class Reader:

@@ -40,6 +40,8 @@ class Live:
         self.lock = ReadWriteLock()
         self.shelf = Shelf(files.items)
         self.vectors = LiveVectors(files.vectors, files.codes, files.there)
+        if files.codes is not None:
+            self.model.share(files.vectors, files.codes)
         self.counts = Counts(files.past)
         self._known = Known(files.past)
         self._cold = np.zeros(0, dtype=np.bool_)

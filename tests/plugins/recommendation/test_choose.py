@@ -12,6 +12,7 @@ from triptych_recommendation.hindsight.evaluation import Evaluation, evaluate
 from triptych_recommendation.hindsight.metrics import NAMES
 from triptych_recommendation.models import choose as choosing
 from triptych_recommendation.models.choose import BLEND, GUARD, choose, decide, part_of, sampled, tune
+from triptych_recommendation.models.cost import affordable, milliseconds
 from triptych_recommendation.models.settings import BlendSettings, EaseSettings, ModelSettings, NeighbourSettings
 
 CHEAP = ModelSettings(
@@ -121,6 +122,31 @@ def test_what_does_not_surely_beat_the_neighbours_is_not_chosen():
     name, why = decide(names | {"ease": evaluation(better), BLEND: evaluation(best)})
     assert name == BLEND
     assert "interval" in why
+
+
+def test_what_costs_too_much_for_a_list_does_not_serve(split, events, monkeypatch):
+    monkeypatch.setattr(choosing, "milliseconds", lambda model, _: {"ease": 7.0}.get(model.name, 1.0))
+    held = CHEAP.model_copy(update={"max_ms": 5.0})
+    found = choose(split, events, held, seed=0)
+    assert found.name != "ease"
+    by_name = {rival.name: rival for rival in found.rivals}
+    assert set(by_name[BLEND].settings) <= {GUARD, "popularity"}
+    assert by_name["ease"].milliseconds == 7.0
+    assert len(by_name["ease"].test.users["mrr"]) == len(split.test), "it is told how good it would have been"
+    assert any("ease is not in the blend" in note and "max_ms" in note for note in found.notes)
+
+
+def test_the_costliest_leave_the_blend_first_and_the_guard_never():
+    costs = {GUARD: 6.0, "popularity": 0.1, "ease": 2.0, "sequence": 5.0}
+    assert affordable(costs, 20, (GUARD,)) == list(costs)
+    assert affordable(costs, 9, (GUARD,)) == [GUARD, "popularity", "ease"]
+    assert affordable(costs, 1, (GUARD, "popularity")) == [GUARD, "popularity"]
+
+
+def test_the_cost_of_a_list_is_measured_on_any_history(choice, events):
+    assert milliseconds(choice.model, [events.history(0), History.of([])]) > 0
+    with pytest.raises(ValueError, match="nothing to measure"):
+        milliseconds(choice.model, [])
 
 
 def test_content_is_tried_with_vectors_only(split, events):

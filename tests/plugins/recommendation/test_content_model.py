@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from tests.plugins.recommendation.conformance import check
 from triptych.errors import BundleError
+from triptych_recommendation.codes import Codes
 from triptych_recommendation.content.model import Content
 from triptych_recommendation.content.profile import event_weights, profiles, unit
 from triptych_recommendation.content.settings import ContentSettings
@@ -121,3 +122,18 @@ def test_another_number_of_vectors_is_damage(tmp_path):
     write_model(tmp_path, model, {"settings": model.settings.model_dump()}, {"vectors": model.vectors[:7]})
     with pytest.raises(BundleError, match="7 vectors, expected 30"):
         Content.load(tmp_path)
+
+
+def test_codes_of_the_same_vectors_are_shared_and_know_of_later_items(monkeypatch):
+    monkeypatch.setattr("triptych_recommendation.content.model._CODES_FROM", 1)
+    alone, sharing = fitted(), fitted()
+    rows = np.flatnonzero(sharing.vectors.any(axis=1))
+    codes = Codes.build(sharing.vectors, rows, lists=1)
+    codes.add(np.array([ITEMS]), vectors()[:1])  # an item that came after the fitting
+    other = fitted()
+    other.share(np.zeros_like(other.vectors), codes)
+    assert other._codes is None, "of other vectors"
+    sharing.share(sharing.vectors, codes)
+    assert sharing._codes is codes
+    history = History.of([0, 5])
+    assert sharing.candidates(history, 10).tolist() == alone.candidates(history, 10).tolist()

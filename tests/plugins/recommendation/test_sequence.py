@@ -17,6 +17,7 @@ from triptych.tuning.base import Progress
 from triptych_recommendation.data.interactions import History, Interactions
 from triptych_recommendation.models.base import load_model, model_class
 from triptych_recommendation.models.sequence import SequenceModel
+from triptych_recommendation.models.sequence_inference import MANY, Table
 from triptych_recommendation.models.sequence_settings import SequenceSettings
 
 ITEMS = 30
@@ -230,3 +231,17 @@ def test_bad_input_is_refused() -> None:
         SequenceModel.fit(walks(10, ITEMS, 0), SMALL, seed=0, vectors=vectors)
     with pytest.raises(ValidationError, match="multiple of heads"):
         SequenceSettings(dim=10, heads=4)
+
+
+def test_of_many_items_the_best_are_found_by_codes():
+    rng = np.random.default_rng(0)
+    lengths = rng.gamma(2, 0.5, (MANY + 1001, 1))  # some items are far louder than others
+    table = Table.quantized((lengths * rng.normal(size=(MANY + 1001, 32))).astype(np.float32))
+    met = []
+    for guess in rng.normal(size=(20, 32)).astype(np.float32):
+        products = table.products(guess[None])[0]
+        rows, found = table.largest(guess, 50)
+        assert len(rows) < MANY
+        assert found == pytest.approx(products[rows], rel=1e-4, abs=1e-4)
+        met.append(np.isin(np.argsort(-products)[:50], rows).mean())
+    assert np.mean(met) >= 0.995
