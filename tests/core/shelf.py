@@ -80,7 +80,7 @@ def shelf_host() -> Host:
 
 
 SHELF_CONFIG = {
-    "encoders": {"text": {"use": "compact:text"}},
+    "encoders": {"text": {"use": "compact:text", "dim": 64, "buckets": 4096}},
     "fusion_dim": 32,
     "training": {"epochs": 10},
     "compression": {"enabled": False, "memory": False},

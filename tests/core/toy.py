@@ -114,7 +114,7 @@ def toy_host(**more: object) -> Host:
 
 TOY_CONFIG = {
     "encoders": {
-        "text": {"use": "compact:text"},
+        "text": {"use": "compact:text", "dim": 64, "buckets": 4096},
         "image": {"use": "compact:image"},
         "audio": {"use": "compact:audio"},
     },

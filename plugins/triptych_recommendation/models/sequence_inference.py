@@ -63,7 +63,8 @@ class Table:
         items = len(self.values) - 1
         if self.scales is None or items < MANY:
             return np.arange(items, dtype=np.int32), self.products(guess[None])[0]
-        found = self._coded().search(guess[None], min(items, 2 * k + _ALSO))[1][0]
+        steps = np.rint(guess * (127 / max(float(np.abs(guess).max()), 1e-12)))  # FAISS makes eight bits of it as well
+        found = self._coded().search(steps[None].astype(np.float32), min(items, 2 * k + _ALSO))[1][0]
         rows = np.sort(found).astype(np.int32)
         return rows, self.rows(rows) @ guess
 

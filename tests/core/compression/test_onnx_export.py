@@ -52,12 +52,8 @@ ENCODERS = {
         TimmEncoder.create("mobilenetv3_small_050", pretrained=False, image_size=64, train_norm=True, framing="pad")
     ),
     "transformer": lambda: TimmEncoder.create("test_vit", pretrained=False),
-    "compact pictures of odd size": lambda: CompactImageEncoder.create(image_size=91),
-    "compact pictures with a network": lambda: opened(CompactImageEncoder.create(learned=8)),
-    "compact sounds": lambda: CompactAudioEncoder.create(),
-    "compact sounds with a silent network": lambda: CompactAudioEncoder.create(learned=8),
+    "compact pictures of odd size": lambda: opened(CompactImageEncoder.create(image_size=91, learned=8)),
     "compact sounds with a network": lambda: opened(CompactAudioEncoder.create(learned=8)),
-    "yamnet": lambda: YamnetEncoder.create(pretrained=False),
     "yamnet with spread": lambda: YamnetEncoder.create(pretrained=False, spread=True, skip_silence=False),
 }
 
@@ -76,6 +72,7 @@ def test_a_graph_gives_the_vectors_of_its_encoder(name, tmp_path):
     export_graph(encoder.exportable(), tmp_path / "graph.onnx")
     assert encoder.training
     assert [f.name for f in tmp_path.iterdir()] == ["graph.onnx"]
+    assert b".py" not in (tmp_path / "graph.onnx").read_bytes(), "it says where it was made"
     encoder.eval()
     one = pictures(5) if encoder.modality == "image" else [*sounds(3), TINY[1], SILENCE]
     others = [[value] for value in (pictures(1) if encoder.modality == "image" else [*TINY, SILENCE, sounds(4)[3]])]
@@ -88,11 +85,6 @@ def test_a_graph_gives_the_vectors_of_its_encoder(name, tmp_path):
         assert np.abs(found - wanted).max() <= 1e-4 * max(1.0, np.abs(wanted).max())
 
 
-def test_a_graph_says_nothing_about_where_it_was_made(tmp_path):
-    export_graph(CompactImageEncoder.create().exportable(), tmp_path / "graph.onnx")
-    assert b".py" not in (tmp_path / "graph.onnx").read_bytes()
-
-
 HEADS = [
     {"kind": "multilabel", "labels": LABELS},
     {"kind": "regression", "names": ["price", "weight"]},
@@ -103,7 +95,7 @@ LABELLED = {"kind": "classification", "labels": LABELS}
 
 @pytest.mark.parametrize(
     ("fusion", "head"),
-    [*((f, LABELLED) for f in ("mean", "concat", "gated", "attention", "late")), *(("gated", h) for h in HEADS)],
+    [("attention", LABELLED), ("late", LABELLED), ("mean", HEADS[0]), ("concat", HEADS[1]), ("gated", HEADS[2])],
     ids=lambda v: v if isinstance(v, str) else v["kind"],
 )
 def test_a_fusion_answers_any_subset_as_the_model_does(fusion, head, tmp_path):
@@ -124,12 +116,6 @@ def test_a_fusion_answers_any_subset_as_the_model_does(fusion, head, tmp_path):
         found = graph.run(None, {**given, "mask": mask.numpy()})
         for name, values in zip(("logits", "embedding", "weights"), found, strict=True):
             np.testing.assert_allclose(values, getattr(wanted, name).numpy(), rtol=1e-4, atol=1e-5)
-
-
-def test_two_modalities_have_a_graph_with_two_inputs(tmp_path):
-    model = tiny_model("attention", ("text", "audio"))
-    export_fusion(model, tmp_path / "fusion.onnx")
-    assert [i.name for i in open_graph(tmp_path / "fusion.onnx").get_inputs()] == ["text", "audio", "mask"]
 
 
 @pytest.fixture(scope="module")
