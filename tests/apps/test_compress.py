@@ -39,7 +39,7 @@ def test_a_bundle_is_compressed_asked_and_exported(call: Call, shop: Path, tmp_p
 
 def test_limits_that_cannot_be_met_name_the_nearest_miss(call: Call, shop: Path) -> None:
     before = sorted(p.name for p in (shop / "versions").iterdir())
-    done = call("compress", "shop", "--chain", "onnx", "--max-mb", "0.001")
+    done = call("compress", "shop", "--chain", "onnx", "--max-mb", "0.001", "--seconds", "0.001")
     assert done.code == 7
     assert "no variant holds all limits; nearest is" in done.err
     assert "where 0.001 was asked" in done.err

@@ -72,13 +72,13 @@ def test_known_strangers_help():
 
 def test_the_stated_rate_is_held_on_new_messages():
     rates = []
-    for seed in range(20):
+    for seed in range(8):
         data = world(seed, spread=0.35)
         found = scope_metrics(fitted(data, rate=0.1), inside=data["test_inside"], outside=data["test_outside"])
         assert found["stated_false_accept_rate"] == 0.1
         assert found["threshold_basis"] == "out-of-scope"
         rates.append(found["false_accept_rate"])
-    assert sum(rate <= 0.1 for rate in rates) >= 17  # of 20, at an assurance of 0.9 and 500 test messages each
+    assert sum(rate <= 0.1 for rate in rates) >= 6  # of 8, at an assurance of 0.9 and 500 test messages each
 
 
 def test_without_strangers_the_threshold_is_of_in_scope_messages_and_says_so():
