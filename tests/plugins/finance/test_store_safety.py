@@ -59,7 +59,7 @@ def test_kills_at_any_moment_leave_whole_chunks(place: str) -> None:
     moments = random.Random(5)
     context = multiprocessing.get_context("fork")
     before = 0
-    for _ in range(20):
+    for _ in range(8):
         committed = context.Semaphore(0)
         writer = context.Process(target=write_on, args=(place, committed))
         writer.start()
