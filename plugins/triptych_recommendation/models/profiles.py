@@ -28,11 +28,14 @@ class Profiler:
 
     def __call__(self, history: History, items: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Places in the history, the newest first, and their weights; rows of `items` and more are left out."""
-        rows = history.items[::-1]
-        known = np.flatnonzero((rows >= 0) & (rows < items))
-        first = np.sort(np.unique(rows[known], return_index=True)[1])[: self.last]
-        places = len(history) - 1 - known[first]
-        weights = np.arange(1, len(first) + 1, dtype=np.float32) ** np.float32(-self.recency)
+        newest: dict[int, int] = {}  # by row, how many events are newer
+        for age, row in enumerate(history.items[::-1].tolist()):  # for some dozens of events faster than sorting is
+            if 0 <= row < items and row not in newest:
+                newest[row] = age
+                if len(newest) == self.last:
+                    break
+        places = len(history) - 1 - np.fromiter(newest.values(), np.int64, len(newest))
+        weights = np.arange(1, len(newest) + 1, dtype=np.float32) ** np.float32(-self.recency)
         if self.weighted:
             weights *= history.weights[places] ** np.float32(self.weighted)
         return places, weights

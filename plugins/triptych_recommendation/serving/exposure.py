@@ -18,6 +18,7 @@ _WAITING = 1_000  # lists that wait to be written at most; whoever shows more wa
 _BATCH = 500  # lists in one transaction at most
 _REMEMBERED = 20_000  # users whose lists are kept in memory
 _FRESH_S = 60.0  # lists that another process showed are known after so long at most
+_TOGETHER_S = 0.05  # lists that are written in one transaction come within so long
 
 
 class ExposureLog:
@@ -37,6 +38,7 @@ class ExposureLog:
         self._queue: queue.Queue[ExposureRow | None] = queue.Queue(_WAITING)
         self._error: Exception | None = None
         self._closed = False
+        self._hurry = threading.Event()  # somebody waits for what is to be written
         self._thread = threading.Thread(target=self._write, name="exposures", daemon=True)
         self._thread.start()
 
@@ -53,13 +55,16 @@ class ExposureLog:
 
     def flush(self) -> None:
         """Wait until all that was recorded is on the disk. Raises what went wrong."""
+        self._hurry.set()
         self._queue.join()
+        self._hurry.clear()
         self._raise()
 
     def close(self) -> None:
         """Write what waits and end the thread; a second call does nothing."""
         if not self._closed:
             self._closed = True
+            self._hurry.set()
             self._queue.put(None)
             self._thread.join()
             self._raise()
@@ -122,10 +127,11 @@ class ExposureLog:
             return list(shown)
 
     def _write(self) -> None:
-        """What the thread does: write all that waits, until it is told to end."""
+        """What the thread does: write all that came within a moment together, until it is told to end."""
         ending = False
         while not ending:
             rows = [self._queue.get()]
+            self._hurry.wait(_TOGETHER_S)
             while len(rows) < _BATCH and not self._queue.empty():
                 rows.append(self._queue.get())
             lists = [row for row in rows if row is not None]

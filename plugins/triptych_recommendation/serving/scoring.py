@@ -29,9 +29,11 @@ class Curve:
 
     def __init__(self, cosines: Floats, scores: Floats) -> None:
         order = np.argsort(cosines, kind="stable")
-        parts = [part for part in np.array_split(order, max(1, len(order) // _GROUP)) if len(part)]
-        blocks = [[float(scores[part].mean()), len(part), 1] for part in parts]
-        self._cosines = np.array([float(cosines[part].mean()) for part in parts])
+        starts = np.arange(0, len(order), _GROUP)
+        sizes = np.minimum(len(order) - starts, _GROUP)
+        means = [np.add.reduceat(of[order], starts) / sizes if len(order) else of for of in (cosines, scores)]
+        self._cosines = means[0].astype(np.float64)
+        blocks = [[mean, size, 1] for mean, size in zip(means[1].tolist(), sizes.tolist(), strict=True)]
         pooled: list[list[float]] = []
         for block in blocks:
             pooled.append(block)
