@@ -150,6 +150,7 @@ def started(server: str, work: Path) -> Iterator[Running | None]:
             code = "from triptych_apps.cli import main; main()"
             place = str(work / "bundles" / bundle)
             command = [sys.executable, "-c", code, "serve", place, "--port", str(port), "--drain", "0"]
+            command += ["--decisions", "off"]  # its peers write nothing down either
             path, probe = "/v1/banking/answer", "/health/ready"
         else:
             place = str(version_of(work / "bundles" / "int8"))
@@ -257,6 +258,8 @@ def measure(server: str, running: Running, work: Path, texts: Path, seconds: flo
         "accuracy": right,
         "requests/s": at["requests/s"],
         "a CPU-second": at["a CPU-second"],
+        "greatest requests/s": capacity,
+        "greatest a CPU-second": max(row["a CPU-second"] for row in rows),
         "p50 alone ms": alone["p50 ms"],
         "p99 alone ms": alone["p99 ms"],
         "p99 at half load ms": half["p99_ms"],
@@ -291,8 +294,11 @@ def against(summaries: list[Row], runtimes: dict[str, Row]) -> list[Row]:
                 "x naive, requests/s": row["requests/s"] / naive["requests/s"] if naive else None,
                 "x naive, a CPU-second": row["a CPU-second"] / naive["a CPU-second"] if naive else None,
                 "runtime alone, requests/s": alone["per_s"] if alone else None,
-                "share of it": row["requests/s"] / alone["per_s"] if alone else None,
+                "greatest requests/s, share of it": row["greatest requests/s"] / alone["per_s"] if alone else None,
                 "runtime alone, a CPU-second": alone["per_cpu_s"] if alone else None,
+                "greatest a CPU-second, share of it": row["greatest a CPU-second"] / alone["per_cpu_s"]
+                if alone
+                else None,
             }
         )
     return found
@@ -349,10 +355,11 @@ def run(asked: argparse.Namespace, work: Path) -> None:
         notes.append(f"ours {bundle} answers with {manifest['ledger']['chosen']}.")
     notes += [
         f"Every server has {MODEL} with the same head, or what was compressed from it, and one thread of computation.",
-        f"Servers are compared at {LOADED} connections. Accuracy is of {CHECKED} test messages, asked over HTTP.",
+        f"Servers are compared at {LOADED} connections, and with the runtime where each does most. Accuracy is of {CHECKED} test messages, asked over HTTP.",
         "Half load and 3x are shares of the server's own greatest rate; requests come at random moments, and a time "
         "counts from the moment at which the request was due.",
         "The runtime alone answers batches of 32 in a process without a server.",
+        "Ours runs with `--decisions off`, for the others write nothing down.",
     ]
     tables = {
         "Summary": summaries,

@@ -50,7 +50,8 @@ def outcome(shop: Shop) -> dict[str, Any]:
 
 def test_it_is_found_with_all_it_offers(shop):
     listed = json.dumps(shop.json("plugins"))
-    for offered in ("triptych_florist.florist:Florist", "palette", "catalogue", "triptych_before_answer"):
+    offers = ("triptych_florist.florist:Florist", "palette", "catalogue", "GET /v1/florist/flowers", "/pages/florist/")
+    for offered in (*offers, "triptych_before_answer"):
         assert offered.rpartition(":")[2] in listed or offered in listed
 
 
@@ -117,6 +118,29 @@ def test_its_rule_needs_no_model(florist, tmp_path):
     names["test_nothing_beyond_the_budget"](tmp_path)
 
 
+def test_its_route_and_its_page_are_served(florist, tmp_path):
+    """Before any model is there: what the server makes of them, and what the function says."""
+    from types import SimpleNamespace
+
+    from triptych.host import Host
+    from triptych_apps.server.service import Service
+    from triptych_apps.server.settings import Settings
+    from triptych_apps.server.site import Site
+    from triptych_florist.florist import Florist, FloristSettings
+    from triptych_florist.routes import FlowersQuery
+
+    host = Host({"florist": florist}, installed=False)
+    site = Site([Service(str(tmp_path), Florist(), Settings(), host=host)], Settings())
+    described = site.api.openapi()["paths"]["/v1/florist/flowers"]["get"]
+    assert [parameter["name"] for parameter in described["parameters"]] == ["up_to"]
+    assert site.pages.links[0].url == "/pages/florist/"
+    context = SimpleNamespace(predictor=SimpleNamespace(settings=FloristSettings(courier="a van")))
+    found = host.load_route(host.routes("florist")[0])(context, FlowersQuery(up_to=15))
+    assert found.flowers
+    assert max(flower.price for flower in found.flowers) <= 15
+    assert found.courier == "a van"
+
+
 def test_its_guardrail_hides_card_numbers(florist):
     from triptych.host import Host
     from triptych.vertical import Request
@@ -124,6 +148,8 @@ def test_its_guardrail_hides_card_numbers(florist):
     host = Host({"florist": florist}, installed=False)
     request = host.before_answer("florist", Request(text="my card is 4111 1111 1111 1111, thank you"))
     assert request.text == "my card is [card number], thank you"
+    kept = host.redact("florist", Request(text="my card is 4111 1111 1111 1111, thank you"))
+    assert kept.text == "my card is [card], thank you"
 
 
 def test_its_guardrail_refuses_a_novel(florist):

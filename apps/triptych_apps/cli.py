@@ -28,6 +28,12 @@ COMMANDS = {
     "chat": Lazy("triptych_apps.chat:chat", "Talk with a bundle."),
     "serve": Lazy("triptych_apps.serve:serve", "Answer over HTTP."),
     "keys": Lazy("triptych_apps.keys:keys", "Make, list and revoke the keys of `triptych serve`."),
+    "replay": Lazy("triptych_apps.replay:replay", "Answer once more what a server answered, and compare."),
+    "review": Lazy("triptych_apps.review:review", "Review what a server answered: list, show, label, export."),
+    "release": Lazy(
+        "triptych_apps.release:release",
+        "Canary, promote, roll back and shadow versions of a bundle that is served.",
+    ),
     "info": Lazy("triptych_apps.info:info", "Show what a bundle holds and how good it is."),
     "rollback": Lazy("triptych_apps.rollback:rollback", "Go back to the bundle before the newest one."),
     "index": Lazy("triptych_apps.index:index", "Keep a searchable index of your own items: build, add, search, ..."),

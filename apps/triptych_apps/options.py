@@ -75,6 +75,9 @@ def build_options(command: Decorated) -> Decorated:
             help="Where the bundle goes; by default under the home directory that `triptych doctor` names.",
         ),
         set_option,
+        click.option(
+            "--verdicts", is_flag=True, help="Learn from decisions of `triptych serve` that were reviewed, too."
+        ),
         click.option("--config", metavar="FILE|NAME", help="A TOML file, or the name of a packaged config."),
     ):
         command = option(command)

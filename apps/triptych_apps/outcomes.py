@@ -248,6 +248,41 @@ class IndexMigrateOutcome(Outcome):
     seconds: float
 
 
+class ReplayOutcome(Outcome):
+    """`triptych replay --json`."""
+
+    id: str
+    same: bool = Field(
+        description="Whether all but the time it took is the same: answer, error, and the model's scores."
+    )
+    differences: dict[str, list[Any]] = Field(description="By the name of the field, what it was and what it is now.")
+    notes: list[str] = Field(description="What may explain differences.")
+    vertical: str
+    version: str = Field(description="Of the bundle that answered, and has answered again.")
+    variant: str
+    batch: int = Field(description="Requests that were answered together.")
+    answer: dict[str, Any] | None = Field(description="The response now; null where there is an error.")
+    error: str | None
+
+
+class ReviewListOutcome(Outcome):
+    """`triptych review list --json`."""
+
+    items: list[dict[str, Any]] = Field(description="The next decisions to review, the first one first.")
+    accuracy: list[dict[str, Any]] = Field(
+        description="For each vertical the share of correct answers, estimated from decisions that were drawn by lot."
+    )
+
+
+class ReviewExportOutcome(Outcome):
+    """`triptych review export --json`."""
+
+    path: str = Field(description="A table for --data of `train` or `evaluate`.")
+    samples: int
+    corrected: int = Field(description="Samples among them whose label is not the one that was answered.")
+    left_out: dict[str, int] = Field(description="Reviewed decisions that are no samples, by the reason.")
+
+
 class ErrorDetail(Outcome):
     """What went wrong."""
 
@@ -277,5 +312,8 @@ SCHEMAS: dict[str, type[BaseModel]] = {
     "index-verify": IndexVerifyOutcome,
     "index-compact": IndexCompactOutcome,
     "index-migrate": IndexMigrateOutcome,
+    "replay": ReplayOutcome,
+    "review-list": ReviewListOutcome,
+    "review-export": ReviewExportOutcome,
     "error": ErrorOutcome,
 }

@@ -28,6 +28,8 @@ def plugins(as_json: bool) -> None:
             NamedOutcome(kind="vertical", name=v.name, target=v.target, summary=v.summary) for v in info.verticals
         ]
         offers += [NamedOutcome(kind="command", name=c.name, target=c.target, summary=c.summary) for c in info.commands]
+        offers += [NamedOutcome(kind="route", name=r.name, target=r.target, summary=r.help) for r in info.routes]
+        offers += [NamedOutcome(kind="page", name=p.name, target=p.package, summary=p.help) for p in info.pages]
         offers += [NamedOutcome(kind=p.kind, name=p.name, target=p.target, summary=p.summary) for p in info.parts]
         hooks = list(info.hooks)
         found.append(PluginOutcome(name=info.name, version=info.version, offers=offers, hooks=hooks, error=info.error))

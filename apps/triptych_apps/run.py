@@ -65,12 +65,17 @@ def build(
     overrides: tuple[str, ...],
     output: Path | None,
     device: str | None,
+    verdicts: bool = False,
 ) -> RunResult:
     """Compose the settings and build. Raises what the pipeline raises."""
     from triptych.host import default_host
     from triptych_apps.progress import Event, progress
 
     default_host().vertical(vertical)  # a wrong name should not cost the import of torch
+    if verdicts:
+        from triptych_apps.verdicts import table_for_training
+
+        overrides = (*overrides, f"data.reviewed_path={json.dumps(str(table_for_training(vertical)))}")
     settings = compose(vertical, data=data, config=config, overrides=overrides, device=device)
     click.get_current_context().obj.when_stopped = "stopped; run the same command again to continue"
     with progress() as report:

@@ -30,6 +30,18 @@ from triptych_apps.options import VerticalName, device_option
 @click.option(
     "--drain", default=1.0, show_default=True, type=click.FloatRange(0), help="Seconds to go on after SIGTERM."
 )
+@click.option(
+    "--decisions", metavar="off|FILE",
+    help="Where every answer is written down; by default decisions.sqlite under the home directory.",
+)  # fmt: skip
+@click.option(
+    "--keep-days", default=90.0, show_default=True, type=click.FloatRange(0, min_open=True),
+    help="How long decisions without a verdict are kept.",
+)  # fmt: skip
+@click.option(
+    "--redact", is_flag=True,
+    help="Answer and keep texts without card numbers, e-mail addresses, phone numbers and IBANs.",
+)  # fmt: skip
 def serve(
     bundles: tuple[str, ...],
     host: str,
@@ -43,15 +55,19 @@ def serve(
     timeout: float,
     max_mb: float,
     drain: float,
+    decisions: str | None,
+    keep_days: float,
+    redact: bool,
 ) -> None:
     """Answer over HTTP.
 
-    BUNDLE is a directory or the name of a vertical (its newest bundle); several are served together. The log goes to
-    standard error, one JSON object a line. As soon as `triptych keys add` has made a key, every call needs one; without
-    keys the server listens on this machine only.
+    BUNDLE is a directory or the name of a vertical; several are served together. The newest version of a bundle
+    answers, or what `triptych release` says. Every answer is written down: see `triptych replay` and `triptych review`.
+    The log goes to standard error, one JSON object a line. As soon as `triptych keys add` has made a key, every call
+    needs one; without keys the server listens on this machine only.
     """
     try:
-        from triptych_apps.server import launch  # late: what it needs is an extra
+        from triptych_apps.server import launch, recording  # late: what it needs is an extra
     except ImportError as error:
         raise MissingError(f"serving needs the package {error.name}: pip install 'triptych[serve]'") from error
     from triptych_apps.server.settings import MEGABYTE, Settings
@@ -64,4 +80,14 @@ def serve(
         answer_seconds=timeout,
         drain_seconds=drain,
     )
-    launch.serve(bundles, settings, host=host, port=port, device=device or "auto", no_auth=no_auth, proxies=proxies)
+    with recording.recorder(decisions, keep_days=keep_days, redact=redact) as recorder:
+        launch.serve(
+            bundles,
+            settings,
+            host=host,
+            port=port,
+            device=device or "auto",
+            no_auth=no_auth,
+            proxies=proxies,
+            recorder=recorder,
+        )

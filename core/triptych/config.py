@@ -49,6 +49,7 @@ class DataConfig(Section):
     path: str | None = None  # file, folder or `hub:NAME`; None: the vertical's embedded sample
     validation_path: str | None = None  # a file for validation, instead of a share of the rest
     test_path: str | None = None  # a file for the test, instead of a share of the rest
+    reviewed_path: str | None = None  # what reviewers labelled, for training alone; `--verdicts` sets it
     format: Literal["auto", "csv", "tsv", "jsonl", "parquet", "folder", "hub"] = "auto"  # auto: by the name
     columns: Columns = Columns()
     on_error: Literal["skip", "fail"] = "skip"  # what to do with a row that cannot be read

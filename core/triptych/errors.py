@@ -38,7 +38,7 @@ class UnknownNameError(TriptychError):
     def __init__(self, what: str, name: str, known: list[str]) -> None:
         import difflib
 
-        self.name = name
+        self.what, self.name = what, name
         self.known = sorted(known)
         near = difflib.get_close_matches(name, self.known, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 import pluggy
 
-from triptych.types import CommandSpec, Part, VerticalSpec
+from triptych.types import CommandSpec, PageSpec, Part, RouteSpec, VerticalSpec
 
 if TYPE_CHECKING:
     from triptych.vertical import Request, Response
@@ -53,6 +53,40 @@ def triptych_commands() -> Iterable[CommandSpec]:  # type: ignore[empty-body]
     """Add commands to `triptych`; each target is a `click.Command` or a `click.Group`. Called once.
 
     return [CommandSpec("florist", "my_plugin.commands:florist", "Tend the florist's catalogue.")]
+    """
+
+
+@hookspec
+def triptych_routes() -> Iterable[RouteSpec]:  # type: ignore[empty-body]
+    """Add endpoints to verticals that are served; each target is a function, see `triptych.routes`. Called once.
+
+    The server checks keys and limits, runs the function in a thread and describes it in OpenAPI by its annotations.
+    A route that another plugin already added, or one of the server's own, is an error that names both.
+
+        return [RouteSpec("florist", "prices", "my_plugin.routes:prices", "What flowers cost today.")]
+    """
+
+
+@hookspec
+def triptych_pages() -> Iterable[PageSpec]:  # type: ignore[empty-body]
+    """Add a web page to verticals that are served, one to each vertical. Called once.
+
+    Return where its files lie; what it shows it fetches from routes. A vertical whose page two plugins add is an
+    error that names both.
+
+        return [PageSpec("florist", "The shop", "my_plugin.shop", "Flowers and what they cost.")]
+    """
+
+
+@hookspec
+def triptych_redact(vertical: str, request: Request) -> Request | None:
+    """Take out of a request what must not be kept; called by the server before it is answered and stored.
+
+    Called only where decisions are kept, plugin after plugin, and before `triptych_before_answer`. What it returns is
+    what is answered and what is stored, so that a kept decision can be answered again. Return None to leave the
+    request. An exception refuses it, for what could not be cleaned must not be stored.
+
+        return request.model_copy(update={"text": without_names(request.text)}) if request.text else None
     """
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import functools
 import importlib.metadata
 import logging
-from collections.abc import Iterable, Mapping
+import pkgutil
+import re
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,14 +15,20 @@ import pluggy
 
 from triptych import builtin, hookspecs
 from triptych.errors import PluginError, RefusedError, UnknownNameError
-from triptych.types import CommandSpec, Part, VerticalSpec
+from triptych.types import CommandSpec, PageSpec, Part, RouteSpec, VerticalSpec
 
 if TYPE_CHECKING:
     from triptych.vertical import Request, Response, Vertical
 
 ENTRY_POINT_GROUP = "triptych"
 BUILTIN = "triptych"
-_LISTS: dict[str, type] = {"triptych_parts": Part, "triptych_verticals": VerticalSpec, "triptych_commands": CommandSpec}
+_LISTS: dict[str, type] = {
+    "triptych_parts": Part,
+    "triptych_verticals": VerticalSpec,
+    "triptych_commands": CommandSpec,
+    "triptych_routes": RouteSpec,
+    "triptych_pages": PageSpec,
+}
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +42,8 @@ class PluginInfo:
     parts: tuple[Part, ...] = ()
     verticals: tuple[VerticalSpec, ...] = ()
     commands: tuple[CommandSpec, ...] = ()
+    routes: tuple[RouteSpec, ...] = ()
+    pages: tuple[PageSpec, ...] = ()
     hooks: tuple[str, ...] = ()
     error: str | None = None
 
@@ -75,6 +85,23 @@ class Host:
         """The commands that plugins add, in the order of their names."""
         return sorted((c for info in self._infos for c in info.commands), key=lambda spec: spec.name)
 
+    def routes(self, vertical: str) -> list[RouteSpec]:
+        """The endpoints of one vertical, in the order of their names. Raises `PluginError` where two claim one."""
+        found = [r for info in self._infos for r in info.routes if r.vertical == vertical]
+        for route in found:
+            self._claimed("route", _without_names(route.name))
+        return sorted(found, key=lambda route: route.name)
+
+    def page(self, vertical: str) -> PageSpec | None:
+        """The web page of a vertical, None where it has none. Raises `PluginError` where two plugins claim it."""
+        found: PageSpec | None = self._claimed("page", f"/pages/{vertical}/")
+        return found
+
+    def load_route(self, route: RouteSpec) -> Callable[..., Any]:
+        """The function behind a route of `routes`. Raises `PluginError` when its code cannot be imported."""
+        loaded: Callable[..., Any] = self._load("route", _without_names(route.name), route)
+        return loaded
+
     def part(self, kind: str, name: str) -> Part:
         """A part by its name. Raises `UnknownNameError`, or `PluginError` where two plugins claim the name."""
         found = self._claimed(kind, name)
@@ -108,9 +135,16 @@ class Host:
         loaded: Vertical[Any, Any] = self._load("vertical", name, spec)()
         return loaded
 
+    def redact(self, vertical: str, request: Request) -> Request:
+        """The request without what plugins do not want kept. Raises `RefusedError` where one of them fails."""
+        return self._guarded(self._manager.hook.triptych_redact, vertical, request)
+
     def before_answer(self, vertical: str, request: Request) -> Request:
         """The request as the plugins leave it. Raises `RefusedError` where one of them refuses or fails."""
-        for implementation in _in_turn(self._manager.hook.triptych_before_answer):
+        return self._guarded(self._manager.hook.triptych_before_answer, vertical, request)
+
+    def _guarded(self, caller: pluggy.HookCaller, vertical: str, request: Request) -> Request:
+        for implementation in _in_turn(caller):
             try:
                 request = _call(implementation, vertical=vertical, request=request) or request
             except RefusedError as error:
@@ -143,8 +177,8 @@ class Host:
             self._manager.unregister(name=name)
             self._infos.append(PluginInfo(name, version, error=f"{type(error).__name__}: {error}"))
             return
-        for kind, record in _claims(records):
-            self._claims.setdefault((kind, record.name), []).append((name, record))
+        for kind, key, record in _claims(records):
+            self._claims.setdefault((kind, key), []).append((name, record))
         hooks = tuple(sorted(caller.name for caller in self._manager.get_hookcallers(plugin) or ()))
         self._infos.append(
             PluginInfo(
@@ -153,6 +187,8 @@ class Host:
                 parts=tuple(records["triptych_parts"]),
                 verticals=tuple(records["triptych_verticals"]),
                 commands=tuple(records["triptych_commands"]),
+                routes=tuple(records["triptych_routes"]),
+                pages=tuple(records["triptych_pages"]),
                 hooks=hooks,
             )
         )
@@ -180,10 +216,10 @@ class Host:
             raise PluginError(plugins[-1], f"the {kind} {name!r} is claimed by {' and '.join(plugins)}; remove one")
         return claims[0][1] if claims else None
 
-    def _load(self, kind: str, name: str, record: Part | VerticalSpec) -> Any:
+    def _load(self, kind: str, name: str, record: Part | VerticalSpec | RouteSpec) -> Any:
         plugin = self._claims[kind, name][0][0]
         try:
-            return Part(kind, name, record.target, record.summary).load()
+            return pkgutil.resolve_name(record.target)
         except Exception as error:
             raise PluginError(plugin, f"the {kind} {name!r} ({record.target}) cannot be imported: {error}") from error
 
@@ -194,10 +230,18 @@ def default_host() -> Host:
     return Host()
 
 
-def _claims(records: dict[str, list[Any]]) -> Iterable[tuple[str, Any]]:
-    yield from ((part.kind, part) for part in records["triptych_parts"])
-    yield from (("vertical", spec) for spec in records["triptych_verticals"])
-    yield from (("command", spec) for spec in records["triptych_commands"])
+def _claims(records: dict[str, list[Any]]) -> Iterable[tuple[str, str, Any]]:
+    """Kind, name and record of everything that no other plugin may offer."""
+    yield from ((part.kind, part.name, part) for part in records["triptych_parts"])
+    yield from (("vertical", spec.name, spec) for spec in records["triptych_verticals"])
+    yield from (("command", spec.name, spec) for spec in records["triptych_commands"])
+    yield from (("route", _without_names(spec.name), spec) for spec in records["triptych_routes"])
+    yield from (("page", spec.name, spec) for spec in records["triptych_pages"])
+
+
+def _without_names(route: str) -> str:
+    """Paths that differ only in the names of their parameters are one route."""
+    return re.sub(r"\{\w+\}", "{}", route)
 
 
 def _checked(hook: str, record_type: type, values: Iterable[Any]) -> list[Any]:
@@ -205,6 +249,8 @@ def _checked(hook: str, record_type: type, values: Iterable[Any]) -> list[Any]:
     for record in records:
         if not isinstance(record, record_type):
             raise TypeError(f"{hook} must return {record_type.__name__} records, got {record!r}")
+        if isinstance(record, RouteSpec | PageSpec) and not record.vertical:
+            raise ValueError(f"{hook}: {record.name} names no vertical")
     return records
 
 

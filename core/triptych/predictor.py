@@ -11,6 +11,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -28,6 +29,7 @@ from triptych.retrieval.index import Hit, VectorIndex
 from triptych.runtime.base import Array, Outcome, Session, SpaceSession, answers_of, embeddings_of
 from triptych.runtime.open import open_session, open_space, variant_path, variant_with_one_space
 from triptych.runtime.space import Space
+from triptych.trace import Trace
 from triptych.types import Modality, Prediction, Sample
 from triptych.vertical import Request, Response, Vertical
 
@@ -78,6 +80,8 @@ class Predictor:
         self._indexes: dict[Path, VectorIndex] = {}
         self._cached: dict[str, Any] = {}
         self._lock = threading.RLock()
+        self.observe: Callable[[str], AbstractContextManager[Any]] = lambda step: nullcontext()
+        """Entered around the steps of an answer, "model" and "retrieval", for those who measure them."""
         self._parent: Predictor | None = None  # of one that answers with another variant, the one it was made from
 
     def answer(self, request: Request | None = None, **fields: Any) -> Response:
@@ -101,26 +105,30 @@ class Predictor:
 
         Raises what `answer` raises for the first request that has no answer.
         """
-        return self._answers(requests, _call)
+        return self._answers(requests, _call, [Trace() for _ in requests])
 
-    def answer_each(self, requests: Sequence[Request]) -> list[Response | Exception]:
+    def answer_each(
+        self, requests: Sequence[Request], *, traces: Sequence[Trace] | None = None
+    ) -> list[Response | Exception]:
         """As `answer_batch`, for requests that have nothing to do with each other.
 
         One that fails has its exception in the place of its response, and the others are answered, each once.
+        `traces`, one for each request, note what the answers rest on beside the request and the bundle; those of an
+        earlier call give its answers again.
         """
-        return self._answers(requests, _caught)
+        return self._answers(requests, _caught, [Trace() for _ in requests] if traces is None else traces)
 
-    def _answers(self, requests: Sequence[Request], attempt: Callable[..., Any]) -> list[Any]:
+    def _answers(self, requests: Sequence[Request], attempt: Callable[..., Any], traces: Sequence[Trace]) -> list[Any]:
         """Responses; `attempt` calls what may fail for one request, and what it gives for a failure takes its place."""
         clock = _Clock(len(requests))
         prepared = [attempt(self._prepared, row, request) for row, request in enumerate(requests)]
         samples = [p[1] for p in prepared if not isinstance(p, Exception) and p[1].modalities]
         outcomes = iter(self._outcomes([sample.only(self.session.modalities) for sample in samples], attempt))
         found = []
-        for p in prepared:
+        for p, trace in zip(prepared, traces, strict=True):
             outcome = next(outcomes) if not isinstance(p, Exception) and p[1].modalities else None
             failed = next((x for x in (p, outcome) if isinstance(x, Exception)), None)
-            found.append(attempt(self._response, *p, outcome, clock) if failed is None else failed)
+            found.append(attempt(self._response, *p, outcome, clock, trace) if failed is None else failed)
         return found
 
     def _prepared(self, row: int, request: Request) -> tuple[Request, Sample]:
@@ -131,15 +139,19 @@ class Predictor:
         """All samples in one pass; where that fails, each by itself, for only then it is known which one it was."""
         if not samples:
             return []
-        outcomes = attempt(self.session.run, samples)
+        with self.observe("model"):
+            outcomes = attempt(self.session.run, samples)
         if not isinstance(outcomes, Exception):
             return list(outcomes)
         if len(samples) == 1:
             return [outcomes]
         return [self._outcomes([sample], attempt)[0] for sample in samples]
 
-    def _response(self, request: Request, sample: Sample, outcome: Outcome | None, clock: _Clock) -> Response:
-        context = AnswerContext(self, sample, outcome)
+    def _response(
+        self, request: Request, sample: Sample, outcome: Outcome | None, clock: _Clock, trace: Trace
+    ) -> Response:
+        trace.prediction = None if outcome is None else outcome.prediction
+        context = AnswerContext(self, sample, outcome, trace)
         if outcome is None:
             response = self.vertical.answer_empty(request, context)
             update: dict[str, Any] = {}
@@ -148,6 +160,11 @@ class Predictor:
             update = {"attribution": outcome.prediction.attribution, "variant": outcome.variant}
         response = response.model_copy(update={**update, "milliseconds": clock.milliseconds})
         return self.host.after_answer(self.vertical.name, request, response)
+
+    @property
+    def device(self) -> str:
+        """Where it was asked to answer: auto, cpu, cuda, cuda:N or mps."""
+        return self._device
 
     def holds(self, variant: str) -> bool:
         """Whether the bundle holds an exported variant of this name."""
@@ -291,12 +308,31 @@ def _caught(function: Callable[..., T], *arguments: Any) -> T | Exception:
 class AnswerContext:
     """What `Vertical.answer` may use beside the prediction: settings, retrieval, durable state."""
 
-    def __init__(self, predictor: Predictor, sample: Sample, outcome: Outcome | None) -> None:
+    def __init__(
+        self, predictor: Predictor, sample: Sample, outcome: Outcome | None, trace: Trace | None = None
+    ) -> None:
         self.settings = predictor.settings
         self.state = predictor.state
         self.sample = sample
         self._predictor = predictor
         self._outcome = outcome
+        self._trace = trace or Trace()
+
+    @property
+    def replaying(self) -> bool:
+        """Whether an earlier answer is being given again: then nothing outside of the bundle may be changed."""
+        return self._trace.replaying
+
+    def recall(self, name: str, make: Callable[[], T]) -> T:
+        """What `make` gives, which is kept with the answer; when the answer is given again, what it gave then.
+
+        Whatever an answer takes from elsewhere than its request and its bundle goes through here: earlier turns, the
+        time, a random id, and what writing gave back, for a replay then does not write. It must be JSON (texts,
+        numbers, lists, dictionaries, None), and each name stands for one thing.
+
+            earlier = context.recall("earlier", lambda: store.turns(request.conversation))
+        """
+        return self._trace.recall(name, make)
 
     @property
     def text(self) -> str | None:
@@ -367,4 +403,5 @@ class AnswerContext:
         index = self._predictor.index(name, self._outcome.home)
         if index is None:
             return []
-        return index.search(np.asarray(vector, dtype=np.float32)[None], k, where=where)[0]
+        with self._predictor.observe("retrieval"):
+            return index.search(np.asarray(vector, dtype=np.float32)[None], k, where=where)[0]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from triptych.bundle import WORK, Bundle, BundleWriter, open_bundle, resolve_bundle
+from triptych.bundle import WORK, Bundle, BundleWriter, open_bundle, resolve_bundle, verdicts_home
 from triptych.compression.chains import check_chains
 from triptych.config import CompressionConfig, Config, check_section
 from triptych.errors import BudgetError, BundleError, ConfigError, DataError
@@ -84,6 +84,8 @@ def _config(
         for key in ("validation_path", "test_path"):
             if section[key] is not None:
                 section[key] = str(Path(data).parent / section[key])
+    if section.get("reviewed_path") is not None:
+        section["reviewed_path"] = str(verdicts_home() / section["reviewed_path"])
     if prices is None and content["prices"] is not None:
         raise ConfigError(f"the bundle was priced by a file of your own, {content['prices']}; give it with --prices")
     content |= {"data": section, "prices": prices}

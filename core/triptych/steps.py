@@ -27,6 +27,8 @@ from triptych.data.checks import check_targets
 from triptych.data.columns import TargetKind
 from triptych.data.hub import PREFIX
 from triptych.data.partition import labels_of
+from triptych.data.reviewed import read_reviewed
+from triptych.data.sources import Dataset
 from triptych.data.splits import load_splits
 from triptych.data.unlabelled import apart_from, read_unlabelled
 from triptych.device import choose_device, seed_everything
@@ -110,6 +112,7 @@ class Build:
                 f"{len(self.skipped)} row(s) could not be read and were skipped; the report lists them"
             )
         outside, everything = self.task.out_of_scope, dict(splits.items())
+        self._add_reviewed(everything, datasets)
         samples = [s for part in everything.values() for s in part]
         self.warnings += check_targets(samples, kind, labels=self.task.labels, out_of_scope=outside)
         self.inside = {name: [s for s in part if s.target != outside] for name, part in everything.items()}
@@ -122,6 +125,19 @@ class Build:
         source = f"{versions} {self.data_fingerprint} {self.config.fingerprint_source()}"
         self.fingerprint = hashlib.sha256(source.encode()).hexdigest()[:16]
         self.progress(Progress("data", 1, 1, f"{len(samples)} samples"))
+
+    def _add_reviewed(self, splits: dict[str, list[Sample]], datasets: list[Dataset]) -> None:
+        """What reviewers labelled, to the training samples."""
+        self.reviewed: dict[str, Any] = {}
+        if self.config.data.reviewed_path is None:
+            return
+        if self.task.kind != "classification":
+            raise ConfigError("verdicts are labels, and only a classification learns from one label a sample")
+        found = read_reviewed(self.config.data, splits)
+        datasets.append(found.dataset)
+        self.skipped += found.dataset.skipped
+        self.reviewed = found.counts
+        splits["train"] = [*splits["train"], *found.samples]
 
     def _unlabelled(self, data: DataConfig) -> list[Sample]:
         """What a smaller model learns from beside the training split, without anything that is held out."""
@@ -294,6 +310,7 @@ class Build:
             **{name: len(part) for name, part in self.inside.items()},
             "out_of_scope": sum(map(len, self.outside.values())),
             "skipped": len(self.skipped),
+            **({"reviewed": self.reviewed["samples"]} if self.reviewed else {}),
         }
         if self.task.kind == "classification" and len(self.model.modalities) > 1:
             self.metrics["subsets"] = self._subsets()
@@ -408,6 +425,7 @@ class Build:
                     "modalities": list(self.model.modalities),
                     "labels": list(getattr(self.model.head, "labels", ())),
                     "warnings": self.warnings,
+                    **({"reviewed": self.reviewed} if self.reviewed else {}),
                 },
             ),
             config=self._portable_config(),
@@ -419,7 +437,8 @@ class Build:
     def _portable_config(self) -> dict[str, Any]:
         """The settings, with files by their names: where they lay on this machine is nobody else's business."""
         config = self.config.model_dump(mode="json")
-        for section, key in (("data", "path"), ("data", "validation_path"), ("data", "test_path"), ("", "prices")):
+        files = [("data", key) for key in ("path", "validation_path", "test_path", "reviewed_path")]
+        for section, key in [*files, ("", "prices")]:
             values = config[section] if section else config
             if values[key] is not None and not values[key].startswith("hub:"):
                 values[key] = Path(values[key]).name

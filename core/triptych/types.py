@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import pkgutil
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
 Modality = Literal["text", "image", "audio"]
 MODALITIES: tuple[Modality, ...] = ("text", "image", "audio")
+_PIECE = r"(?:[A-Za-z0-9][A-Za-z0-9._-]*|\{[a-z_][a-z0-9_]*\})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,63 @@ class CommandSpec:
     name: str
     target: str
     summary: str
+
+
+@dataclass(frozen=True, slots=True)
+class RouteSpec:
+    """An endpoint that a plugin adds to a served vertical, at `/v1/<vertical>/<path>`; see `triptych.routes`.
+
+    `path` has no slash at either end, as "alerts" or "alerts/{id}/verdict"; `method` is "GET", "POST" or "DELETE";
+    `target` names a function, which is imported when the server starts; `help` is its line in the description of the
+    API. `vertical` is "" only for what belongs to the server itself. Raises ValueError for a path or a method that
+    is none of these.
+    """
+
+    vertical: str
+    path: str
+    target: str
+    help: str
+    method: str = "GET"
+
+    def __post_init__(self) -> None:
+        if self.method not in ("GET", "POST", "DELETE"):
+            raise ValueError(f"the method of the route {self.path!r} is GET, POST or DELETE, not {self.method!r}")
+        if not re.fullmatch(rf"{_PIECE}(?:/{_PIECE})*", self.path):
+            reason = 'pieces of letters, digits and ._-, or names in braces, as in "alerts/{id}/verdict"'
+            raise ValueError(f"the path of a route has {reason}, and {self.path!r} has not")
+
+    @property
+    def name(self) -> str:
+        """Method and path, as "GET /v1/finance/alerts"."""
+        return f"{self.method} /v1/{self.vertical or '_server'}/{self.path}"
+
+
+@dataclass(frozen=True, slots=True)
+class PageSpec:
+    """A web page that a plugin adds to a served vertical, at `/pages/<vertical>/`.
+
+    `help` is its line on the page of pages. `package` is importable and holds page.html (a Jinja2 template that extends
+    "_base.html") and, where wanted, page.js, page.css and other .js, .css, .svg, .png, .jpg, .webp, .woff2 and .json
+    files. They are public: data comes from routes. `vertical` is "" only for the page of the server itself.
+    """
+
+    vertical: str
+    title: str
+    package: str
+    help: str
+
+    @property
+    def name(self) -> str:
+        """Where it lies, as "/pages/finance/"."""
+        return f"/pages/{self.vertical or '_operator'}/"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Media:
+    """What a route returns that is no JSON: the bytes of a picture, a sound or a table, and their media type."""
+
+    content: bytes
+    media_type: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -92,6 +92,9 @@ class Vertical(ABC, Generic[RequestT, ResponseT]):
     sample_columns: ClassVar[Mapping[str, str]] = {}
     # False where the same request always gets the same answer and leaves no trace: a server may then remember it
     answers_depend_on_state: ClassVar[bool] = True
+    # the request's field by which a server tells who asks (a conversation, a user), where it has one: all with one
+    # value are answered by the same release while two share the requests
+    sticky_field: ClassVar[str | None] = None
 
     def defaults(self) -> dict[str, Any]:
         """The config to start from, as nested dictionaries; here the packaged one of this name, where there is one.
@@ -111,7 +114,11 @@ class Vertical(ABC, Generic[RequestT, ResponseT]):
 
     @abstractmethod
     def answer(self, request: RequestT, prediction: Prediction, context: AnswerContext) -> ResponseT:
-        """The business answer. `context` is a `triptych.predictor.AnswerContext`."""
+        """The business answer. `context` is a `triptych.predictor.AnswerContext`.
+
+        What it takes from elsewhere than the request and the bundle, and what it writes, goes through
+        `context.recall`, so that `triptych replay` can give the same answer again and change nothing.
+        """
 
     def answer_empty(self, request: RequestT, context: AnswerContext) -> ResponseT:
         """The answer to a request without any content, where the request has other fields to go by.
@@ -119,6 +126,17 @@ class Vertical(ABC, Generic[RequestT, ResponseT]):
         Raises `DataError`, as here, where there is nothing to answer.
         """
         raise DataError("the request is empty: give a text, an image or an audio")
+
+    def decided(self, response: ResponseT, prediction: Prediction | None) -> str | None:
+        """The label that an answer stands for, which a reviewer confirms or corrects; None where it has none.
+
+        Here the most probable one.
+        """
+        return next(iter(prediction.probabilities), None) if prediction is not None else None
+
+    def attention(self, response: ResponseT) -> str | None:
+        """Why a person should look at an answer, as "handed off"; None where there is no reason of the vertical's."""
+        return None
 
     def training_data(self, settings: Any, data: Path, directory: Path) -> Path:
         """The table of samples that the model learns from, for a vertical whose users give something else.

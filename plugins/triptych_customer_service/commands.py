@@ -12,6 +12,8 @@ import click
 from triptych.bundle import triptych_home
 from triptych.errors import UnknownNameError
 from triptych_customer_service.conversations import FILE, Conversations
+from triptych_customer_service.intents import OUT_OF_SCOPE
+from triptych_customer_service.labels import labelled, write_labels
 
 _STATE = click.option(
     "--state",
@@ -86,6 +88,16 @@ def erase(conversation: str, state: Path | None, yes: bool) -> None:
         click.confirm(f"Erase {conversation} with its media and hand-offs?", abort=True)
     _store(state).erase(conversation)
     click.echo(f"{conversation} is erased.")
+
+
+@conversations.command()
+@click.argument("folder", metavar="FOLDER", type=click.Path(path_type=Path))
+@_STATE
+def labels(folder: Path, state: Path | None) -> None:
+    """Write what people said of answers to FOLDER as labelled messages, which `triptych run --data` can learn from."""
+    found = labelled(_store(state), OUT_OF_SCOPE) if _exists(state) else ()
+    count = write_labels(found, folder)
+    click.echo(f"{count} labelled messages are in {folder / 'messages.csv'}")
 
 
 def _folder(state: Path | None) -> Path:

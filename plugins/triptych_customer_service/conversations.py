@@ -10,17 +10,17 @@ import contextlib
 import json
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from triptych.errors import MissingError
 from triptych_customer_service.answer import Before
-from triptych_customer_service.responses import Alternative, CustomerAnswer, HandOff, Turn
+from triptych_customer_service.responses import Alternative, CustomerAnswer, Feedback, HandOff, Turn
 
 FILE = "conversations.sqlite3"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2  # 2: answers and feedback
 ERASE_PATIENCE_S = 5.0  # how long erasing waits for those who are reading
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS conversation (
@@ -37,6 +37,15 @@ CREATE TABLE IF NOT EXISTS attachment (
 CREATE TABLE IF NOT EXISTS handoff (
     reference TEXT PRIMARY KEY, conversation TEXT NOT NULL REFERENCES conversation (id) ON DELETE CASCADE,
     at TEXT NOT NULL, packet TEXT NOT NULL
+);
+CREATE TABLE IF NOT EXISTS answer (
+    conversation TEXT NOT NULL, number INTEGER NOT NULL, content TEXT NOT NULL, PRIMARY KEY (conversation, number),
+    FOREIGN KEY (conversation, number) REFERENCES turn (conversation, number) ON DELETE CASCADE
+);
+CREATE TABLE IF NOT EXISTS feedback (
+    conversation TEXT NOT NULL, number INTEGER NOT NULL, at TEXT NOT NULL, content TEXT NOT NULL,
+    PRIMARY KEY (conversation, number),
+    FOREIGN KEY (conversation, number) REFERENCES turn (conversation, number) ON DELETE CASCADE
 );
 CREATE INDEX IF NOT EXISTS handoff_of ON handoff (conversation);
 """
@@ -64,9 +73,27 @@ class Summary:
     first_words: str
 
 
+def _as_shown(answer: CustomerAnswer) -> CustomerAnswer:
+    """Without the colleague's evidence, and without the transcript, which the turns are."""
+    if answer.handoff is None:
+        return answer
+    packet = answer.handoff.model_copy(update={"evidence": answer.evidence, "transcript": []})
+    return answer.model_copy(update={"handoff": packet})
+
+
 def now() -> str:
     """The time as it is stored: UTC, ISO 8601, to the millisecond."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A turn with the answer as it was shown, what somebody thinks of it, and which media are kept of a message."""
+
+    turn: Turn
+    answer: CustomerAnswer | None
+    feedback: Feedback | None
+    media: builtins.list[str]
 
 
 class Conversations:
@@ -95,7 +122,7 @@ class Conversations:
     def add(
         self, answer: CustomerAnswer, said: Turn, attachments: builtins.list[Attachment], language: str | None
     ) -> CustomerAnswer:
-        """Write a message and its answer, and complete the hand-off with the transcript; all of it or nothing."""
+        """Write a message and its answer, all or nothing; returned with its number and the hand-off's transcript."""
         with self._open() as db:
             db.execute("BEGIN IMMEDIATE")
             key = answer.conversation
@@ -123,6 +150,8 @@ class Conversations:
                 answer = answer.model_copy(update={"handoff": packet})
                 row = (packet.reference, key, packet.at, packet.model_dump_json())
                 db.execute("INSERT INTO handoff VALUES (?, ?, ?, ?)", row)
+            answer = answer.model_copy(update={"number": reply.number})
+            db.execute("INSERT INTO answer VALUES (?, ?, ?)", (key, reply.number, _as_shown(answer).model_dump_json()))
             db.execute("COMMIT")
         return answer
 
@@ -130,6 +159,41 @@ class Conversations:
         """All turns of a conversation in order; empty where there is no such conversation."""
         with self._open() as db:
             return self._turns(db, conversation)
+
+    def thread(self, conversation: str) -> builtins.list[Line]:
+        """All turns with what belongs to them; empty where there is no such conversation."""
+        with self._open() as db:
+            rows = db.execute(
+                "SELECT t.number, t.content, a.content, f.content FROM turn t LEFT JOIN answer a USING (conversation, "
+                "number) LEFT JOIN feedback f USING (conversation, number) WHERE conversation = ? ORDER BY number",
+                (conversation,),
+            ).fetchall()
+            media = db.execute(
+                "SELECT number, modality FROM attachment WHERE conversation = ? ORDER BY modality DESC", (conversation,)
+            ).fetchall()
+        return [
+            Line(
+                Turn.model_validate_json(turn),
+                None if answer is None else CustomerAnswer.model_validate_json(answer),
+                None if feedback is None else Feedback.model_validate_json(feedback),
+                [modality for of, modality in media if of == number],
+            )
+            for number, turn, answer, feedback in rows
+        ]
+
+    def rate(self, conversation: str, number: int, feedback: Feedback) -> bool:
+        """Write down what somebody thinks of an answer, instead of what was there before. False: no such answer."""
+        with self._open() as db:
+            db.execute("BEGIN IMMEDIATE")
+            row = db.execute(
+                "SELECT content FROM turn WHERE conversation = ? AND number = ?", (conversation, number)
+            ).fetchone()
+            found = row is not None and json.loads(row[0])["role"] == "assistant"
+            if found:
+                values = (conversation, number, now(), feedback.model_dump_json())
+                db.execute("INSERT OR REPLACE INTO feedback VALUES (?, ?, ?, ?)", values)
+            db.execute("COMMIT")
+        return found
 
     def handoffs(self, conversation: str | None = None) -> builtins.list[HandOff]:
         """The hand-offs of one conversation, or of all, oldest first."""
@@ -148,13 +212,14 @@ class Conversations:
             ).fetchone()
         return None if row is None else bytes(row[0])
 
-    def list(self) -> builtins.list[Summary]:
-        """All conversations, the latest first."""
+    def list(self, only: Sequence[str] | None = None) -> builtins.list[Summary]:
+        """All conversations, or `only` those with these ids, the latest first."""
         with self._open() as db:
             rows = db.execute(
                 "SELECT c.id, c.began, c.last, count(t.number), group_concat(t.content, char(0)) FROM conversation c "
                 "JOIN (SELECT * FROM turn ORDER BY conversation, number) t ON t.conversation = c.id "
-                "GROUP BY c.id ORDER BY c.last DESC"
+                "WHERE ?1 IS NULL OR c.id IN (SELECT value FROM json_each(?1)) GROUP BY c.id ORDER BY c.last DESC",
+                (None if only is None else json.dumps([*only]),),
             ).fetchall()
         return [self._summary(*row) for row in rows]
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from triptych_customer_service.settings import IntentText, Settings
 
 SAMPLE = Path(__file__).resolve().parent / "sample"
+OUT_OF_SCOPE = "out_of_scope"  # the label of messages that are no intent
 
 
 @functools.cache

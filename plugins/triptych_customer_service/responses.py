@@ -11,12 +11,13 @@ from triptych.vertical import Evidence, Request, Response
 Status = Literal["answered", "clarify", "out_of_scope", "not_in_knowledge_base", "handed_off"]
 UrgencyLevel = Literal["low", "normal", "high"]
 Reason = Literal["asked", "safety", "urgent", "unsure", "still unclear"]
+ConversationId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
 
 
 class Message(Request):
     """A customer's message: any of text, picture, voice note; `conversation` continues an earlier one."""
 
-    conversation: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")] | None = Field(
+    conversation: ConversationId | None = Field(
         default=None, description="The id of the conversation to go on with; without it a new one begins."
     )
     language: Annotated[str, Field(pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$")] | None = Field(
@@ -85,3 +86,18 @@ class CustomerAnswer(Response):
     urgency: UrgencyLevel
     urgency_reason: str
     handoff: HandOff | None = None
+    number: int = 0  # of the answer among the turns of the conversation
+    read_image: str = ""  # what OCR read in the picture
+    read_audio: str = ""  # what was heard in the voice note
+
+
+class Feedback(BaseModel):
+    """What a person thinks of one answer. `intent` is what the message was about, where they say so."""
+
+    rating: Literal["up", "down"]
+    reason: Literal["wrong", "unclear", "incomplete", "other"] | None = None
+    note: Annotated[str, Field(max_length=1000)] = ""
+    intent: Annotated[str, Field(max_length=200)] | None = None
+    decision: Annotated[str, Field(pattern=r"^[\x21-\x7e]{1,200}$")] | None = Field(
+        default=None, description="The id that came with the answer, in the header Triptych-Decision."
+    )

@@ -10,18 +10,17 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from triptych.data.media import value_digest
 from triptych.types import MODALITIES, Document, Prediction, Sample, Task
 from triptych.vertical import Evidence, Vertical
-from triptych_customer_service.answer import Decision, cite, compose, decide
+from triptych_customer_service.answer import Before, Decision, cite, compose, decide
 from triptych_customer_service.conversations import Attachment, Conversations, now
-from triptych_customer_service.intents import SAMPLE, descriptions
+from triptych_customer_service.intents import OUT_OF_SCOPE, SAMPLE, descriptions
 from triptych_customer_service.knowledge import Match, rank, read_articles
 from triptych_customer_service.reading import read_media
-from triptych_customer_service.responses import CustomerAnswer, HandOff, Message, Turn
+from triptych_customer_service.responses import Alternative, CustomerAnswer, HandOff, Message, Turn
 from triptych_customer_service.settings import Settings
 
 if TYPE_CHECKING:
     from triptych.predictor import AnswerContext
 
-OUT_OF_SCOPE = "out_of_scope"
 ARTICLES_RANKED = 50  # enough that the articles of the predicted intent are among them
 ARTICLES_SHOWN, EXAMPLES_SHOWN = 3, 2
 
@@ -31,6 +30,7 @@ class CustomerService(Vertical[Message, CustomerAnswer]):
 
     name: ClassVar[str] = "customer-service"
     title: ClassVar[str] = "Customer service"
+    sticky_field: ClassVar[str | None] = "conversation"
     version: ClassVar[str] = "1"
     request_type = Message
     response_type = CustomerAnswer
@@ -72,22 +72,22 @@ class CustomerService(Vertical[Message, CustomerAnswer]):
         assert isinstance(settings, Settings)  # `settings_type` says so
         store = Conversations(context.state)
         read = context.sample.metadata
+        earlier = context.recall("earlier", lambda: _earlier(store, request))
         said = Turn(
-            number=0, role="customer", at=now(), text=request.text or "",
+            number=0, role="customer", at=earlier["at"], text=request.text or "",
             read_image=read.get("read_image", ""), read_audio=read.get("read_audio", ""),
         )  # fmt: skip
         words = "\n".join(part for part in (said.text, said.read_audio) if part) or None
         matches = rank(context.search(ARTICLES_RANKED), prediction.probabilities, settings.intent_weight)
-        decision = decide(words, prediction, matches, store.before(request.conversation), settings)
+        decision = decide(words, prediction, matches, _before(earlier), settings)
         evidence = _evidence(decision, matches)
-        conversation = request.conversation or secrets.token_hex(8)
         packet = [*evidence, *_examples(decision, context)] if decision.reason else []
-        handoff = _hand_off(decision, conversation, packet, request) if decision.reason else None
+        handoff = _hand_off(decision, earlier, packet, request) if decision.reason else None
         answer = CustomerAnswer(
             answer=compose(decision, handoff.reference if handoff else "", settings),
             confidence=decision.confidence,
             evidence=evidence,
-            conversation=conversation,
+            conversation=earlier["conversation"],
             status=decision.status,
             intent=decision.intent,
             intent_confidence=None if decision.intent is None else decision.confidence,
@@ -96,14 +96,50 @@ class CustomerService(Vertical[Message, CustomerAnswer]):
             urgency=decision.urgency.level,
             urgency_reason=decision.urgency.reason,
             handoff=handoff,
+            attribution=prediction.attribution,
+            read_image=said.read_image,
+            read_audio=said.read_audio,
         )
         attachments = _attachments(request, keep=settings.keep_media)
         said = said.model_copy(update={"attachments": [f"{a.modality} sha256:{a.digest}" for a in attachments]})
-        kept = store.add(answer, said, attachments, request.language)
-        if kept.handoff is None:
-            return kept
-        # the packet with other customers' words is kept for the colleague; the customer gets it without them
-        return kept.model_copy(update={"handoff": kept.handoff.model_copy(update={"evidence": evidence})})
+        kept = context.recall("kept", lambda: _kept(store.add(answer, said, attachments, request.language)))
+        if handoff is not None:
+            # the packet with other customers' words is kept for the colleague; the customer gets it without them
+            transcript = [Turn.model_validate(turn) for turn in kept["transcript"]]
+            handoff = handoff.model_copy(update={"transcript": transcript, "evidence": evidence})
+        return answer.model_copy(update={"number": kept["number"], "handoff": handoff})
+
+    def decided(self, response: CustomerAnswer, prediction: Prediction | None) -> str | None:
+        """The intent that was answered, chosen by the customer or told by the model."""
+        return OUT_OF_SCOPE if response.status == "out_of_scope" else response.intent
+
+    def attention(self, response: CustomerAnswer) -> str | None:
+        """That a person took over, and why."""
+        return None if response.handoff is None else f"handed off: {response.handoff.reason}"
+
+
+def _earlier(store: Conversations, request: Message) -> dict[str, Any]:
+    """What an answer takes from earlier turns, the clock and chance, as JSON."""
+    before = store.before(request.conversation)
+    return {
+        "conversation": request.conversation or secrets.token_hex(8),
+        "reference": f"H-{secrets.token_hex(4).upper()}",
+        "at": now(),
+        "status": before.status,
+        "alternatives": [alternative.model_dump() for alternative in before.alternatives],
+        "clarifications": before.clarifications,
+    }
+
+
+def _before(earlier: Mapping[str, Any]) -> Before:
+    alternatives = [Alternative.model_validate(alternative) for alternative in earlier["alternatives"]]
+    return Before(earlier["status"], alternatives, earlier["clarifications"])
+
+
+def _kept(answer: CustomerAnswer) -> dict[str, Any]:
+    """What writing an answer down has added to it, as JSON."""
+    turns = [] if answer.handoff is None else answer.handoff.transcript
+    return {"number": answer.number, "transcript": [turn.model_dump(mode="json") for turn in turns]}
 
 
 def _evidence(decision: Decision, matches: Sequence[Match]) -> list[Evidence]:
@@ -131,13 +167,13 @@ def _examples(decision: Decision, context: AnswerContext) -> list[Evidence]:
     ]  # fmt: skip
 
 
-def _hand_off(decision: Decision, conversation: str, evidence: list[Evidence], request: Message) -> HandOff:
+def _hand_off(decision: Decision, earlier: Mapping[str, Any], evidence: list[Evidence], request: Message) -> HandOff:
     assert decision.reason is not None
     return HandOff(
-        reference=f"H-{secrets.token_hex(4).upper()}",
-        conversation=conversation,
+        reference=earlier["reference"],
+        conversation=earlier["conversation"],
         reason=decision.reason,
-        at=now(),
+        at=earlier["at"],
         language=request.language,
         urgency=decision.urgency.level,
         urgency_reason=decision.urgency.reason,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from triptych import Part, hookimpl
-from triptych.types import CommandSpec, VerticalSpec
+from triptych.types import CommandSpec, PageSpec, RouteSpec, VerticalSpec
 
 
 @hookimpl
@@ -46,3 +46,33 @@ def triptych_parts() -> list[Part]:
         Part("source", "valkeys", stream, "A stream of Valkey, encrypted on its way."),
         Part("strategy", "graded", "triptych_finance.graded:Graded", "As full, with doubtful labels taught as such."),
     ]
+
+
+@hookimpl
+def triptych_routes() -> list[RouteSpec]:
+    """What the page of the monitor asks for, under /v1/finance/."""
+
+    def route(path: str, target: str, summary: str, method: str = "GET") -> RouteSpec:
+        return RouteSpec("finance", path, f"triptych_finance.surface.{target}", summary, method)
+
+    return [
+        route("state", "routes_health:state", "Whether there is a store of a monitor to look at."),
+        route("health", "routes_health:health", "Sources, lag, drift, and what alarms cost."),
+        route("overview", "routes:overview", "Where all companies or sectors stand."),
+        route("series", "routes:series", "The index of a company or sector over time, with its alerts."),
+        route("items", "routes:items", "What was said of a company or sector, copies as one."),
+        route("alerts", "routes_alerts:alerts", "Alerts in a state, the latest first."),
+        route("alerts/{id}", "routes_alerts:alert", "An alert with its evidence."),
+        route("alerts/{id}/verdict", "routes_alerts:verdict", "Confirm or dismiss an alert.", "POST"),
+        route("silences", "routes_alerts:silences", "The silences that are not over."),
+        route("silences", "routes_alerts:silence", "Silence alerts from now on.", "POST"),
+        route("silences/{id}", "routes_alerts:expire", "End a silence.", "DELETE"),
+        route("live", "routes_live:live", "New and changed alerts, buckets and items, as they are stored."),
+    ]
+
+
+@hookimpl
+def triptych_pages() -> list[PageSpec]:
+    """The page of the monitor."""
+    summary = "Sentiment by company and sector, alerts with their evidence, and what an analyst says of them."
+    return [PageSpec("finance", "Market sentiment", "triptych_finance.surface.page", summary)]

@@ -117,6 +117,10 @@ class Finance(Vertical[News, Mood]):
         )
         return mood.model_copy(update={"answer": _words(mood)})
 
+    def decided(self, response: Mood, prediction: Prediction | None) -> str | None:
+        """The mood of the item on the whole."""
+        return response.label
+
 
 class _RequestScorer:
     """Scores the sentences of a request with the model that has just judged the whole of it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from triptych_recommendation.about import About, read_about
 from triptych_recommendation.settings import RecommendationSettings
 
 if TYPE_CHECKING:
+    from triptych.predictor import AnswerContext, Predictor
     from triptych_recommendation.serving.encoding import Encode
     from triptych_recommendation.serving.recommender import Recommender
 
@@ -28,16 +30,42 @@ def store_place(settings: RecommendationSettings, state: Path) -> str | Path:
     return settings.store if "://" in settings.store else Path(settings.store).expanduser()
 
 
-def open_recommender(files: Path, settings: RecommendationSettings, store: str | Path, encode: Encode) -> Recommender:
+def open_recommender(
+    files: Path, settings: RecommendationSettings, store: str | Path | None, encode: Encode
+) -> Recommender:
     """The recommender of a bundle, whose extension lies at `files`, over a store, which is made where it is missing.
 
-    `encode` is the bundle's; items of which it understands nothing get zeros.
+    Without a store it has one of its own, which ends with it. `encode` is the bundle's; items of which it understands
+    nothing get zeros.
     """
     from triptych_recommendation.serving.recommender import Recommender
 
     about = read_about(files)
     understood = _understood(encode, about) if about.dim else None
     return Recommender.open(files, store, settings.serving, encode=understood, taste=settings.models.content)
+
+
+def recommender_of(bundle: Predictor | AnswerContext) -> Recommender:
+    """The one recommender of a bundle in service, opened when it is first asked for.
+
+    What it has put on record is written when the program ends.
+    """
+
+    def make() -> Recommender:
+        settings = bundle.settings
+        assert isinstance(settings, RecommendationSettings)  # `settings_type` says so
+        # an answer that is given again must not be put on record, in whatever store the settings name
+        store = None if getattr(bundle, "replaying", False) else store_place(settings, bundle.state)
+        found = open_recommender(bundle.files, settings, store, bundle.encode)
+        atexit.register(found.close)  # lists are written behind the answer, and nobody closes a predictor
+        return found
+
+    return bundle.cached("recommender", make)
+
+
+def about_of(bundle: Predictor | AnswerContext) -> About:
+    """What is noted of a bundle in service."""
+    return bundle.cached("about", lambda: read_about(bundle.files))
 
 
 def _understood(encode: Encode, about: About) -> Encode:

@@ -42,6 +42,11 @@ def reply(
         now = Context(items=tuple(request.history), query=query)
         found = recommender.recommend(request.user, request.k, where=request.where, context=now)
         head = _head(request, query is not None)
+    return response_of(head, found, recommender, about)
+
+
+def response_of(head: str, found: Recommendations, recommender: Recommender, about: About) -> RecommendationResponse:
+    """A list as an answer, whose words begin with `head`."""
     return RecommendationResponse(
         answer=_words(head, found),
         confidence=about.hit_rate(found.policy) if found.items else 0.0,

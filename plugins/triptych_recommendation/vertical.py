@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import atexit
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from triptych.types import Prediction, Task
 from triptych.vertical import Extension, Vertical
-from triptych_recommendation.about import About, read_about
-from triptych_recommendation.opening import NAME, VERSION, open_recommender, store_place
+from triptych_recommendation.opening import NAME, VERSION, about_of, recommender_of
 from triptych_recommendation.replies import reply
 from triptych_recommendation.responses import RecommendationRequest, RecommendationResponse
 from triptych_recommendation.sample import sample_folder
@@ -17,7 +15,6 @@ from triptych_recommendation.settings import RecommendationSettings
 
 if TYPE_CHECKING:
     from triptych.predictor import AnswerContext
-    from triptych_recommendation.serving.recommender import Recommender
 
 
 class Recommendation(Vertical[RecommendationRequest, RecommendationResponse]):
@@ -25,6 +22,7 @@ class Recommendation(Vertical[RecommendationRequest, RecommendationResponse]):
 
     name: ClassVar[str] = NAME
     title: ClassVar[str] = "Recommendation"
+    sticky_field: ClassVar[str | None] = "user"
     version: ClassVar[str] = VERSION
     request_type = RecommendationRequest
     response_type = RecommendationResponse
@@ -61,25 +59,8 @@ class Recommendation(Vertical[RecommendationRequest, RecommendationResponse]):
         self, request: RecommendationRequest, prediction: Prediction, context: AnswerContext
     ) -> RecommendationResponse:
         """A list for words, a picture or a sound, and for the user where one is given."""
-        return reply(request, _recommender(context), context.vector, _about(context))
+        return reply(request, recommender_of(context), context.vector, about_of(context))
 
     def answer_empty(self, request: RecommendationRequest, context: AnswerContext) -> RecommendationResponse:
         """A list for a user, for what was looked at just now, or for everybody; or what is like an item."""
-        return reply(request, _recommender(context), None, _about(context))
-
-
-def _recommender(context: AnswerContext) -> Recommender:
-    """The recommender of a bundle, opened at the first request; what it has put on record is written at the end."""
-
-    def make() -> Recommender:
-        settings = context.settings
-        assert isinstance(settings, RecommendationSettings)  # `settings_type` says so
-        found = open_recommender(context.files, settings, store_place(settings, context.state), context.encode)
-        atexit.register(found.close)  # lists are written behind the answer, and nobody closes a predictor
-        return found
-
-    return context.cached("recommender", make)
-
-
-def _about(context: AnswerContext) -> About:
-    return context.cached("about", lambda: read_about(context.files))
+        return reply(request, recommender_of(context), None, about_of(context))

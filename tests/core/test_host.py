@@ -10,7 +10,7 @@ import pytest
 from triptych.errors import PluginError, RefusedError, UnknownNameError
 from triptych.hookspecs import hookimpl
 from triptych.host import Host
-from triptych.types import CommandSpec, Part, VerticalSpec
+from triptych.types import CommandSpec, PageSpec, Part, RouteSpec, VerticalSpec
 from triptych.vertical import Request, Response
 
 
@@ -180,3 +180,71 @@ def test_a_wrapper_is_refused_with_the_reason():
 
     host = Host({"mine": types.SimpleNamespace(triptych_before_answer=hookimpl(around, wrapper=True))}, installed=False)
     assert "cannot be a wrapper" in str(info_of(host, "mine").error)
+
+
+def test_routes_and_pages_are_those_of_one_vertical():
+    spec = RouteSpec("florist", "flowers", "builtins:len", "Flowers.")
+    page = PageSpec("florist", "The shop", "some.package", "Flowers.")
+    other = RouteSpec("baker", "bread", "builtins:len", "Bread.")
+    host = Host({"mine": plugin(triptych_routes=lambda: [spec, other], triptych_pages=lambda: [page])}, installed=False)
+    assert host.routes("florist") == [spec]
+    assert host.load_route(spec) is len
+    assert host.page("florist") == page
+    assert (host.routes("nobody"), host.page("nobody"), host.page("baker")) == ([], None, None)
+    assert info_of(host, "mine").routes == (spec, other)
+
+
+def test_a_route_and_a_page_claimed_twice_name_both_plugins_and_leave_the_rest():
+    def offering(name: str) -> types.SimpleNamespace:
+        routes = [RouteSpec("florist", f"flowers/{{{name}}}", "builtins:len", ".")]
+        return plugin(
+            triptych_routes=lambda: [*routes, RouteSpec("baker", name, "builtins:len", ".")],
+            triptych_pages=lambda: [PageSpec("florist", name, "some.package", ".")],
+        )
+
+    host = Host({"one": offering("a"), "two": offering("b")}, installed=False)
+    with pytest.raises(PluginError, match="one and two"):
+        host.routes("florist")
+    with pytest.raises(PluginError, match="one and two"):
+        host.page("florist")
+    assert [route.path for route in host.routes("baker")] == ["a", "b"]
+
+
+def test_one_path_has_several_methods():
+    specs = [RouteSpec("florist", "flowers", "builtins:len", ".", method=method) for method in ("GET", "POST")]
+    assert len(Host({"mine": plugin(triptych_routes=lambda: specs)}, installed=False).routes("florist")) == 2
+
+
+def test_a_route_that_cannot_be_imported_names_its_plugin():
+    spec = RouteSpec("florist", "flowers", "no_such_module:flowers", ".")
+    host = Host({"mine": plugin(triptych_routes=lambda: [spec])}, installed=False)
+    with pytest.raises(PluginError, match=r"'mine'.*no_such_module"):
+        host.load_route(spec)
+
+
+@pytest.mark.parametrize(
+    ("vertical", "path", "method"),
+    [("florist", "/flowers", "GET"), ("florist", "flowers/", "GET"), ("florist", "../keys", "GET"),
+     ("florist", "a b", "GET"), ("florist", "", "GET"), ("florist", "{id:path}", "GET"), ("florist", "x", "PATCH"),
+     ("", "flowers", "GET")],
+)  # fmt: skip
+def test_a_route_that_is_none_takes_its_plugin_out(vertical: str, path: str, method: str):
+    host = Host(
+        {"wrong": plugin(triptych_routes=lambda: [RouteSpec(vertical, path, "builtins:len", ".", method=method)])},
+        installed=False,
+    )
+    assert "ValueError" in str(info_of(host, "wrong").error)
+
+
+def test_a_redaction_changes_what_goes_on_and_one_that_fails_refuses():
+    def redact(request):
+        return request.model_copy(update={"text": request.text.replace("Ann", "[name]")})
+
+    def fail(vertical, request):
+        raise ValueError("out of order")
+
+    host = Host({"names": plugin(triptych_redact=redact)}, installed=False)
+    assert host.redact("any", Request(text="I am Ann")).text == "I am [name]"
+    broken = Host({"names": plugin(triptych_redact=fail)}, installed=False)
+    with pytest.raises(RefusedError, match=r"'names'.*out of order"):
+        broken.redact("any", Request(text="I am Ann"))

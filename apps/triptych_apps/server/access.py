@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-import sqlite3
 import time
 from collections import defaultdict
 from contextlib import suppress
@@ -37,7 +36,11 @@ class Access:
         scheme, _, given = headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not given:
             raise _unauthorized("a key is needed: send the header Authorization: Bearer KEY")
-        key = self.store.find(given.strip())
+        try:
+            key = self.store.find(given.strip())
+        except DataError as error:  # ours, not the client's
+            log.error("keys cannot be read", exc_info=error)
+            raise Problem(503, "the keys cannot be read now", retry_after=5) from error
         if key is None:
             raise _unauthorized("the key is wrong or revoked")
         return key
@@ -84,7 +87,7 @@ class Access:
             return
         try:
             await asyncio.to_thread(self.store.charge, amounts)
-        except (sqlite3.Error, DataError) as error:  # a full disk: it stays counted, and is written when there is room
+        except DataError as error:  # a full disk: it stays counted, and is written when there is room
             log.error("spending was not written", exc_info=error)
             return
         for identity, amount in amounts.items():  # for a moment it counted twice, which is the safe side

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
+from triptych_apps.server import tracing
 from triptych_apps.server.problems import Problem
 
 In = TypeVar("In")
@@ -21,10 +22,10 @@ _SLOWER = 0.2  # weight of the newest batch in the running mean of seconds
 
 
 class _Waiting(Generic[In, Out]):
-    __slots__ = ("content", "future")
+    __slots__ = ("content", "future", "seat")
 
-    def __init__(self, content: In, future: asyncio.Future[Out]) -> None:
-        self.content, self.future = content, future
+    def __init__(self, content: In, future: asyncio.Future[Out], seat: tracing.Seat | None) -> None:
+        self.content, self.future, self.seat = content, future, seat
 
 
 class Batcher(Generic[In, Out]):
@@ -37,7 +38,7 @@ class Batcher(Generic[In, Out]):
     def __init__(
         self, answer: Callable[[list[In], int], Sequence[Out | Exception]], *, max_batch: int, max_queue: int, name: str
     ) -> None:
-        self._answer = answer
+        self._answer, self._name = answer, name
         self.max_batch, self.max_queue = max_batch, max_queue
         self._queue: queue.SimpleQueue[_Waiting[In, Out] | None] = queue.SimpleQueue()
         self._seconds_each = 0.01  # of one content, a running mean
@@ -64,9 +65,10 @@ class Batcher(Generic[In, Out]):
             seconds = min(60.0, self.depth * self._seconds_each)
             raise Problem(503, "too many requests wait already", kind="overloaded", retry_after=seconds)
         futures: list[asyncio.Future[Out]] = []
+        seat = tracing.seat()
         for content in contents:
             futures.append(self._loop.create_future())
-            self._queue.put(_Waiting(content, futures[-1]))
+            self._queue.put(_Waiting(content, futures[-1], seat))
         return futures
 
     async def close(self) -> None:
@@ -102,7 +104,8 @@ class Batcher(Generic[In, Out]):
     def _results(self, batch: list[_Waiting[In, Out]]) -> Sequence[Out | Exception]:
         started = time.perf_counter()
         try:
-            results = self._answer([waiting.content for waiting in batch], self._queue.qsize())
+            with tracing.batch(self._name, [waiting.seat for waiting in batch]):
+                results = self._answer([waiting.content for waiting in batch], self._queue.qsize())
         except Exception as error:
             results = [error] * len(batch)
         each = (time.perf_counter() - started) / len(batch)

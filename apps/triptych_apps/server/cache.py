@@ -2,26 +2,56 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections import OrderedDict
-from typing import Generic, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any, Generic, TypeVar
 
 import pydantic_core
 
 from triptych.vertical import Request
 
 V = TypeVar("V")
+_SMALL = 10_000  # bytes or characters whose hash is made sooner than a thread is asked for it
+
+
+async def content_keys(requests: Sequence[Request]) -> list[bytes]:
+    """`content_key` of each; in a thread where that takes long, for the event loop belongs to all clients."""
+    if len(requests) == 1 and all(map(_is_small, requests[0].__dict__.values())):
+        return [content_key(requests[0])]
+    return await asyncio.to_thread(lambda: [content_key(request) for request in requests])
 
 
 def content_key(request: Request) -> bytes:
-    """Sha256 of every field of a request; files count by their content."""
+    """Sha256 of every field of a request, however deep its parts lie; files count by their content."""
     digest = hashlib.sha256()
-    for name, value in sorted(request.model_dump().items()):
-        content = value if isinstance(value, bytes) else pydantic_core.to_json(value)
-        kind = "bytes" if isinstance(value, bytes) else "json"
-        digest.update(f"{name}\0{kind}\0{len(content)}\0".encode())
-        digest.update(content)
+    _add(digest, request.model_dump())
     return digest.digest()
+
+
+def _is_small(value: Any) -> bool:
+    if isinstance(value, str | bytes):
+        return len(value) <= _SMALL
+    return not value or isinstance(value, int | float)
+
+
+def _add(digest: Any, value: Any) -> None:
+    """Every part with its kind and its length, so that no two values give the same bytes."""
+    if isinstance(value, Mapping):
+        digest.update(b"map %d\0" % len(value))
+        for name in sorted(value, key=str):
+            _add(digest, name)
+            _add(digest, value[name])
+    elif isinstance(value, list | tuple):
+        digest.update(b"list %d\0" % len(value))
+        for part in value:
+            _add(digest, part)
+    else:
+        content = value if isinstance(value, bytes) else pydantic_core.to_json(value)
+        digest.update(b"bytes " if isinstance(value, bytes) else b"json ")
+        digest.update(b"%d\0" % len(content))
+        digest.update(content)
 
 
 class Cache(Generic[V]):

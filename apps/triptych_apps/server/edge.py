@@ -22,7 +22,8 @@ from triptych_apps.server.problems import Problem, problem_of
 from triptych_apps.server.settings import Settings
 
 _LINGER_SECONDS = 2.0
-_QUIET = ("/health/", "/metrics")  # asked every few seconds: counted, not logged, never turned away
+# asked every few seconds: counted, not logged, never turned away
+_QUIET = ("/health/live", "/health/ready", "/health/startup", "/metrics")
 
 
 class Edge:
@@ -73,7 +74,7 @@ class _Call:
     def _check(self) -> None:
         """Turn away what needs no reading. Raises `Problem`."""
         settings, headers = self._edge.settings, Headers(scope=self._scope)
-        if self._edge.open > settings.max_open and not self._scope["path"].startswith(_QUIET):
+        if self._edge.open > settings.max_open and self._scope["path"] not in _QUIET:
             raise Problem(503, "too many calls are open", kind="overloaded", retry_after=1)
         length = headers.get("content-length", "")
         if length.isdecimal() and int(length[:20]) > settings.max_body:
@@ -143,7 +144,7 @@ class _Call:
         seconds = time.perf_counter() - self._started
         path = getattr(self._scope.get("route"), "path", "")
         route = f"{self._scope['method']} {path}" if path else "other"
-        self._edge.metrics.call(route, self._status, seconds)
-        if log.isEnabledFor(logging.INFO) and not self._scope["path"].startswith(_QUIET):
+        self._edge.metrics.call(route, self._status, seconds, self._told)
+        if log.isEnabledFor(logging.INFO) and self._scope["path"] not in _QUIET:
             took = {"milliseconds": round(1000 * seconds, 2), "bytes": self.bytes}
             log.info("call", extra={"fields": {"route": route, "status": self._status, **took, **self._told}})

@@ -62,6 +62,7 @@ class Key:
 class KeyStore:
     """The keys of a machine. Any number of processes may use one file; a change is seen by all at their next look.
 
+    Every method raises `DataError` where the file cannot be read or written: damaged, locked, or on a full disk.
     `find`, `changed` and `all` belong to one thread; `add`, `revoke` and `charge` to any.
     """
 
@@ -128,28 +129,38 @@ class KeyStore:
 
     def _look(self) -> None:
         """Read the table again where another connection has changed it."""
-        (version,) = self._reader.execute("PRAGMA data_version").fetchone()
-        if version != self._seen:
-            rows = self._reader.execute(f"SELECT {_COLUMNS} FROM keys ORDER BY created, rowid").fetchall()  # noqa: S608
-            self._keys = {row[0]: _key(row) for row in rows}
-            self._seen = version
+        with self._told("read"):
+            (version,) = self._reader.execute("PRAGMA data_version").fetchone()
+            if version != self._seen:
+                rows = self._reader.execute(f"SELECT {_COLUMNS} FROM keys ORDER BY created, rowid").fetchall()  # noqa: S608
+                self._keys = {row[0]: _key(row) for row in rows}
+                self._seen = version
 
     def _connect(self) -> sqlite3.Connection:
-        try:
+        with self._told("read"):
             connection = sqlite3.connect(self.path, timeout=10, isolation_level=None, check_same_thread=False)
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = NORMAL")
-            connection.execute(_TABLE)
-        except sqlite3.Error as error:
-            raise DataError(f"the keys cannot be read: {error}", file=self.path) from error
+            try:
+                connection.execute("PRAGMA journal_mode = WAL")
+                connection.execute("PRAGMA synchronous = NORMAL")
+                connection.execute(_TABLE)
+            except sqlite3.Error:
+                connection.close()
+                raise
         return connection
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
-        with self._lock, closing(self._connect()) as connection:
+        with self._told("written"), self._lock, closing(self._connect()) as connection:
             connection.execute("BEGIN IMMEDIATE")
             with connection:
                 yield connection
+
+    @contextmanager
+    def _told(self, done: str) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, ValueError, TypeError) as error:  # a row that somebody else wrote
+            raise DataError(f"the keys cannot be {done}: {error}", file=self.path) from error
 
 
 def _key(row: tuple[Any, ...]) -> Key:

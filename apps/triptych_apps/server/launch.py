@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ipaddress
+import os
 import signal
 import socket
 import time
@@ -13,8 +15,9 @@ import uvicorn
 from triptych.errors import ConfigError, MissingError
 from triptych.host import default_host
 from triptych_apps.bundles import vertical_of
-from triptych_apps.server import logs
+from triptych_apps.server import logs, tracing
 from triptych_apps.server.access import Access, is_loopback
+from triptych_apps.server.decisions import Recorder
 from triptych_apps.server.keys import KeyStore
 from triptych_apps.server.logs import log
 from triptych_apps.server.protocol import Protocol
@@ -32,22 +35,30 @@ def serve(
     device: str = "auto",
     no_auth: bool = False,
     proxies: Sequence[str] = (),
+    recorder: Recorder | None = None,
 ) -> None:
     """Serve until SIGTERM or Ctrl-C. Raises `TriptychError` for what keeps it from serving."""
     services = [
         Service(bundle, default_host().vertical(vertical_of(bundle)), settings, device=device) for bundle in bundles
     ]
-    access = None if no_auth else _access(host)
+    for service in services:
+        service.recorder = recorder
+    _check_proxies(proxies)
+    access = None if no_auth else _access(host, behind_proxy=bool(proxies))
     local = access is None and not no_auth
     listener = _listen(host, port)
     with listener:
         site = Site(services, settings, access=access, local=local)
         server = _Server(site, proxies)
         logs.set_up()
+        tracing.set_up()
         address = f"[{host}]" if ":" in host else host
         fields = {"url": f"http://{address}:{listener.getsockname()[1]}", "keys": access is not None}
         log.info("listening", extra={"fields": {**fields, "verticals": [service.name for service in services]}})
-        server.run(sockets=[listener])
+        try:
+            server.run(sockets=[listener])
+        finally:
+            tracing.close()
     if site.failure is not None:
         raise site.failure
 
@@ -78,36 +89,49 @@ class _Server(uvicorn.Server):
         super().__init__(config)
         self._site = site
         self._drain_until: float | None = None
+        self._to_tell: str | None = None  # the signal: a handler must not write, for it may have interrupted a write
         site.on_failure = self._end
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """A signal came."""
+        """A signal came. The second one ends the process whatever its threads do."""
         if self._drain_until is not None:
-            self.should_exit = self.force_exit = True
-            return
+            os._exit(128 + sig)
         self._site.draining = True
         self._drain_until = time.monotonic() + self._site.settings.drain_seconds
-        log.info("stopping", extra={"fields": {"signal": signal.Signals(sig).name}})
+        self._to_tell = signal.Signals(sig).name
 
     async def on_tick(self, counter: int) -> bool:
         """Called ten times a second."""
+        if self._to_tell is not None:
+            log.info("stopping", extra={"fields": {"signal": self._to_tell}})
+            self._to_tell = None
         if self._drain_until is not None and time.monotonic() >= self._drain_until:
             self.should_exit = True
         return await super().on_tick(counter)
 
     def _end(self) -> None:
-        self.should_exit = True
+        self._site.draining = self.should_exit = True
 
 
-def _access(host: str) -> Access | None:
+def _check_proxies(proxies: Sequence[str]) -> None:
+    """Raises `ConfigError` for what is no address: it would be believed of nobody, silently."""
+    for proxy in proxies:
+        try:
+            ipaddress.ip_network(proxy)
+        except ValueError as error:
+            raise ConfigError(f"--proxy {proxy}: {error}; give an address or a network such as 10.0.0.0/8") from error
+
+
+def _access(host: str, *, behind_proxy: bool) -> Access | None:
     """Keys are asked for as soon as one was made. Raises `ConfigError` for an open door to the network."""
     store = KeyStore()
     if store.all():  # revoked ones too: to revoke the last one must not open the door
         return Access(store)
     store.close()
-    if not is_loopback(host):
+    if behind_proxy or not is_loopback(host):
+        who = "the proxy" if behind_proxy else host
         raise ConfigError(
-            f"without keys, anybody who reaches {host} could ask; make one with `triptych keys add NAME`, or say "
+            f"without keys, anybody who reaches {who} could ask; make one with `triptych keys add NAME`, or say "
             "--no-auth where something else guards the server"
         )
     return None

@@ -12,6 +12,8 @@ from triptych.data.media import IMAGE_FORMATS, decode_audio
 from triptych.errors import DataError
 from triptych_apps.server.problems import Problem
 
+_MOST_A_SECOND = 2 * 192_000  # numbers: stereo at the highest rate of studios
+
 
 def check_picture(content: bytes, max_pixels: int) -> None:
     """Raises `Problem`: 415 for what is no picture, 413 for too many pixels, 422 for a damaged head."""
@@ -44,7 +46,9 @@ def _seconds(content: bytes, max_seconds: float) -> float:
 
     try:
         with soundfile.SoundFile(io.BytesIO(content)) as file:
-            return float(file.frames) / float(file.samplerate)
+            seconds = float(file.frames) / float(file.samplerate)
+            # a head may promise few seconds of very many numbers, for which a decoder would ask for memory at once
+            return max(seconds, float(file.frames) * float(file.channels) / _MOST_A_SECOND)
     except (RuntimeError, TypeError, ZeroDivisionError):
         pass  # not one of libsndfile's formats; what browsers record often does not say how long it is
     try:

@@ -13,8 +13,21 @@ from triptych_apps.server.problems import MEANINGS, ErrorBody
 from triptych_apps.server.shapes import Shape
 
 _RETRY = {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}}}
+_TEXT = {"type": "string"}
+EVENTS = {  # a stream of server-sent events
+    "schema": {
+        "type": "object",
+        "description": "An event. Its `data` is one line of JSON.",
+        "properties": {"event": _TEXT, "data": _TEXT, "id": _TEXT},
+    }
+}
 ANSWERED = {
     "Triptych-Variant": {"description": "The variant that answered.", "schema": {"type": "string"}},
+    "Triptych-Release": {"description": "The version of the bundle that answered.", "schema": {"type": "string"}},
+    "Triptych-Decision": {
+        "description": "Only where answers are written down: the id of each, in the order of the answers.",
+        "schema": {"type": "string"},
+    },
     "Triptych-Fallback": {
         "description": 'Only where a cheaper variant answered: "overload".',
         "schema": {"type": "string"},
@@ -58,13 +71,14 @@ def many_body(shape: Shape, most: int) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
 
-def install(api: FastAPI, shapes: Sequence[Shape], *, with_keys: bool) -> None:
-    """Have `api` describe itself with the requests of these shapes, and with keys where they are asked for."""
+def install(api: FastAPI, shapes: Sequence[Shape], more: Mapping[str, Any], *, with_keys: bool) -> None:
+    """Have `api` describe itself with the requests of these shapes, more schemas, and keys where it asks for them."""
 
     def describe() -> dict[str, Any]:
         if api.openapi_schema is None:
             document = get_openapi(title=api.title, version=api.version, routes=api.routes)
             schemas = document.setdefault("components", {}).setdefault("schemas", {})
+            schemas |= more
             for shape in shapes:
                 schemas |= {shape.name: shape.json_schema, f"{shape.name}Form": shape.form_schema, **shape.definitions}
             if with_keys:

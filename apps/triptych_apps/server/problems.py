@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from pydantic import BaseModel
 
-from triptych.errors import DataError, RefusedError
+from triptych.errors import DataError, RefusedError, UnknownNameError
 
 KINDS = {
     400: "bad_request",
@@ -26,7 +26,7 @@ MEANINGS = {
     400: "What was sent is no HTTP, JSON or form that can be read.",
     401: "A key is needed, and there is none, or it is wrong or revoked.",
     403: "The key does not allow this, its budget is spent, or a guardrail refused the request.",
-    404: "There is no such path.",
+    404: "There is no such path, or nothing of that name.",
     408: "The request came too slowly.",
     413: "The request, a picture, a sound or a text is too large.",
     415: "The content is of a type that is not read here.",
@@ -79,6 +79,8 @@ def problem_of(error: Exception) -> Problem:
         return error
     if isinstance(error, RefusedError):
         return Problem(403, str(error), kind="refused")
+    if isinstance(error, UnknownNameError):
+        return Problem(404, f"no {error.what} is called {error.name[:200]!r}")  # which ones exist is not everybody's
     if isinstance(error, DataError):
         return Problem(422, str(error))
     return Problem(500, "this request met a bug of the server, which its log describes")

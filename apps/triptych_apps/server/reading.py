@@ -8,7 +8,6 @@ import binascii
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-import pydantic_core
 import python_multipart  # noqa: F401 - Starlette would miss it only at the first form
 import starlette.requests
 from pydantic import ValidationError
@@ -17,6 +16,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 
 from triptych.vertical import Request
 from triptych_apps.server.media import check_picture, check_sound
+from triptych_apps.server.parsing import check_numbers, parse_json
 from triptych_apps.server.problems import Problem
 from triptych_apps.server.settings import Settings
 from triptych_apps.server.shapes import Shape
@@ -24,6 +24,7 @@ from triptych_apps.server.shapes import Shape
 Fields = dict[str, Any]
 T = TypeVar("T")
 _LARGE = 50_000  # bytes whose parsing would hold up other clients for about a millisecond
+_LONGEST_REASON = 2_000  # characters: names that a client made up are in it
 
 
 class _Form(MultiPartParser):
@@ -38,7 +39,7 @@ async def read_one(call: starlette.requests.Request, shape: Shape, settings: Set
     if kind == "application/json":
         body = await call.body()
         large = len(body) > _LARGE
-        fields = await _apart(large, lambda: _object(body))
+        fields = await _apart(large, lambda: _object(body, settings))
     elif kind == "multipart/form-data":
         large, fields = False, await _form(call, shape, settings)
     else:
@@ -59,6 +60,19 @@ async def read_many(call: starlette.requests.Request, shape: Shape, settings: Se
     return await asyncio.to_thread(_requests, body, shape, settings)
 
 
+async def read_object(call: starlette.requests.Request, settings: Settings) -> Fields:
+    """The JSON object in a call. Raises `Problem`."""
+    if _content_type(call) != "application/json":
+        raise Problem(415, "send application/json, and name it in the header Content-Type")
+    body = await call.body()
+    return await _apart(len(body) > _LARGE, lambda: _object(body, settings))
+
+
+def invalid(error: ValidationError) -> Problem:
+    """What a client is told of fields that are wrong."""
+    return Problem(422, _problems(error.errors(include_url=False, include_input=False)))
+
+
 def _content_type(call: starlette.requests.Request) -> str:
     if call.headers.get("content-encoding", "identity").strip().lower() != "identity":
         raise Problem(415, "send the body as it is, without Content-Encoding")
@@ -71,7 +85,7 @@ async def _apart(elsewhere: bool, work: Callable[[], T]) -> T:
 
 
 def _requests(body: bytes, shape: Shape, settings: Settings) -> list[Request | Problem]:
-    items = _object(body)
+    items = _object(body, settings)
     requests = items.get("requests")
     if not isinstance(requests, list) or len(items) != 1:
         raise Problem(422, 'send one object with the list "requests", and nothing else')
@@ -90,11 +104,8 @@ def _requests(body: bytes, shape: Shape, settings: Settings) -> list[Request | P
     return found
 
 
-def _object(body: bytes) -> Fields:
-    try:
-        content = pydantic_core.from_json(body, allow_inf_nan=False)
-    except ValueError as error:
-        raise Problem(400, f"the body is not valid JSON: {error}") from error
+def _object(body: bytes, settings: Settings) -> Fields:
+    content = parse_json(body, settings.max_values)
     if not isinstance(content, dict):
         raise Problem(422, "the body must be a JSON object")
     return content
@@ -114,13 +125,13 @@ async def _form(call: starlette.requests.Request, shape: Shape, settings: Settin
     fields: Fields = {}
     try:
         for name, value in form.multi_items():
-            await _add(fields, name, value, shape)
+            await _add(fields, name, value, shape, settings)
     finally:
         await form.close()
     return fields
 
 
-async def _add(fields: Fields, name: str, value: UploadFile | str, shape: Shape) -> None:
+async def _add(fields: Fields, name: str, value: UploadFile | str, shape: Shape, settings: Settings) -> None:
     if isinstance(value, UploadFile) != (name in shape.files):
         raise Problem(422, f"{name}: " + ("send it as a file" if name in shape.files else "this field is not a file"))
     if name in shape.repeated:
@@ -132,9 +143,9 @@ async def _add(fields: Fields, name: str, value: UploadFile | str, shape: Shape)
         fields[name] = await value.read()
     elif name in shape.encoded:
         try:
-            fields[name] = pydantic_core.from_json(value, allow_inf_nan=False)
-        except ValueError as error:
-            raise Problem(422, f"{name}: this field is JSON, and what was sent is not: {error}") from error
+            fields[name] = parse_json(value.encode(), settings.max_values)
+        except Problem as problem:
+            raise Problem(422, f"{name}: this field is JSON: {problem.message}") from problem
     else:
         fields[name] = value
 
@@ -148,9 +159,11 @@ def _request(fields: Mapping[str, Any], shape: Shape, settings: Settings, *, bas
     if isinstance(text, str) and len(text) > settings.max_text:
         raise Problem(413, f"text: {len(text):,} characters; {settings.max_text:,} are allowed")
     try:
-        return shape.request_type.model_validate(given)
+        request = shape.request_type.model_validate(given)
     except ValidationError as error:
-        raise Problem(422, _problems(error.errors(include_url=False, include_input=False))) from error
+        raise invalid(error) from error
+    check_numbers(request)
+    return request
 
 
 def _file(name: str, value: Any, settings: Settings, *, is_base64: bool) -> bytes:
@@ -170,5 +183,5 @@ def _file(name: str, value: Any, settings: Settings, *, is_base64: bool) -> byte
 
 
 def _problems(errors: Sequence[Mapping[str, Any]]) -> str:
-    shown = [f"{'.'.join(map(str, e['loc'])) or 'request'}: {e['msg']}" for e in errors[:10]]
-    return "; ".join(shown)
+    shown = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'request'}: {e['msg']}" for e in errors[:10])
+    return shown if len(shown) <= _LONGEST_REASON else shown[:_LONGEST_REASON] + " ..."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import quote
 
@@ -12,7 +13,8 @@ from starlette.responses import Response
 
 from triptych.errors import ConfigError
 from triptych.types import Modality
-from triptych_apps.server import openapi
+from triptych.vertical import Request as Question
+from triptych_apps.server import openapi, streams
 from triptych_apps.server.access import Access, check_local
 from triptych_apps.server.keys import Key
 from triptych_apps.server.logs import describe, log
@@ -38,6 +40,12 @@ class About(BaseModel):
     cached: bool  # whether answers are remembered
     price_per_million: float | None  # of answers by `variant`, by the ledger
     currency: str
+
+
+class Waiting(BaseModel):
+    """The first event of an answer that comes as events: how many requests are answered before it."""
+
+    before: int
 
 
 class Gate:
@@ -88,11 +96,22 @@ def add_vertical(api: FastAPI, service: Service, settings: Settings, gate: Gate,
         key = gate.check(call, name)
         gate.admit(key, 1, service)
         request = await read_one(call, service.shape, settings)
+        if streams.wanted(call):
+            return await streams.EventStream.opened(told(call, key, request))
+        answered = await one(call, key, request)
+        return Response(answered.body, headers=_headers([answered]), media_type="application/json")
+
+    async def one(call: Request, key: Key | None, request: Question) -> Answered:
         (answered,) = await service.answer([request])
         if isinstance(answered, Exception):
             raise _problem(call, answered) from answered
         _count(call, gate, key, metrics, service, answered)
-        return Response(answered.body, headers=_headers([answered]), media_type="application/json")
+        return answered
+
+    async def told(call: Request, key: Key | None, request: Question) -> AsyncIterator[bytes]:
+        yield streams.event("waiting", Waiting(before=service.depth).model_dump_json().encode())
+        answered = await one(call, key, request)
+        yield streams.event("answer", answered.body, answered.decision)
 
     async def answers(call: Request) -> Response:
         key = gate.check(call, name)
@@ -122,11 +141,13 @@ def add_vertical(api: FastAPI, service: Service, settings: Settings, gate: Gate,
         responses=openapi.responses(About, (403, 503)),
     )(about)
     body_errors = (400, 403, 408, 413, 415, 422, 429, 500, 503)
+    either = openapi.responses(response, body_errors, headers=openapi.ANSWERED)
+    either[200]["content"] = {streams.MEDIA_TYPE: openapi.EVENTS}
     api.post(
         f"{path}/answer",
         operation_id=f"answer-{name}",
         summary=f"{title}: one answer",
-        responses=openapi.responses(response, body_errors, headers=openapi.ANSWERED),
+        responses=either,
         openapi_extra=openapi.one_body(service.shape),
     )(answer)
     api.post(
@@ -161,7 +182,7 @@ def _about(service: Service) -> About:
 def _count(call: Request, gate: Gate, key: Key | None, metrics: Metrics, service: Service, answered: Answered) -> None:
     gate.charge(key, answered)
     metrics.answer(service, answered)
-    note(call, variant=answered.variant, **({"fallback": True} if answered.fallback else {}))
+    note(call, release=answered.release, variant=answered.variant, **({"fallback": True} if answered.fallback else {}))
 
 
 def _body(call: Request, result: Answered | Exception) -> bytes:
@@ -181,6 +202,10 @@ def _headers(given: list[Answered]) -> dict[str, str]:
     found = {}
     if given:
         found["Triptych-Variant"] = ", ".join(sorted({quote(a.variant, safe=":>+.-_") for a in given}))
+        found["Triptych-Release"] = ", ".join(sorted({quote(a.release, safe=":>+.-_") for a in given}))
+    decisions = [answered.decision for answered in given if answered.decision is not None]
+    if decisions:
+        found["Triptych-Decision"] = ", ".join(decisions)
     if any(answered.fallback for answered in given):
         found["Triptych-Fallback"] = "overload"
     if given and all(answered.cached for answered in given):

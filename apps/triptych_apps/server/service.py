@@ -1,46 +1,40 @@
-"""One bundle in service: its predictor, its queue, the cheaper variant for bad times, and what answers cost."""
+"""One vertical in service: the opened versions of its bundle, and which of them answers whom."""
 
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+import dataclasses
+import hashlib
+from collections.abc import Callable, Container, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from triptych.host import Host, default_host
-from triptych.predictor import Predictor, load
-from triptych.vertical import Request, Response, Vertical
-from triptych_apps.server.batching import Batcher
-from triptych_apps.server.cache import Cache, content_key
+from triptych.predictor import Predictor
+from triptych.vertical import Request, Vertical
+from triptych_apps.server.cache import Cache, content_key, content_keys
 from triptych_apps.server.logs import log
-from triptych_apps.server.probing import best_batch
 from triptych_apps.server.problems import Problem
+from triptych_apps.server.release import Answered, Release, settled
+from triptych_apps.server.release_following import Follower
 from triptych_apps.server.settings import Settings
 from triptych_apps.server.shapes import Shape, shape_of
 
+if TYPE_CHECKING:
+    from triptych_apps.server.decisions import Recorder
+
+__all__ = ["Answered", "Service"]
 _HOOKS = {"triptych_before_answer", "triptych_after_answer"}
-_FALLBACK_KINDS = ("classification", "multilabel")  # of other heads, the vectors of two variants cannot be compared
 _LARGEST_CACHED = 65_536  # bytes of an answer
-
-
-@dataclass(frozen=True, slots=True)
-class Answered:
-    """A response as JSON, and what has to be told beside it. `cost` is money, None where it is not known."""
-
-    body: bytes
-    variant: str
-    confidence: float
-    cost: float | None
-    fallback: bool = False
-    cached: bool = False
 
 
 class Service:
     """Made at once, for its types shape the routes; `open` brings the model, which takes seconds.
 
-    `on_batch(name, size, seconds)` is told of every batch, in the thread that answered it.
+    `on_batch(name, size, seconds)` is told of every batch, in the thread that answered it. With a `recorder`, set
+    before `open`, answers are written down.
     """
+
+    recorder: Recorder | None = None
 
     def __init__(
         self,
@@ -55,53 +49,70 @@ class Service:
         self.name = vertical.name
         self.shape: Shape = shape_of(vertical)
         self.on_batch: Callable[[str, int, float], None] = lambda name, size, seconds: None
-        self._host = host or default_host()
-        self._device = device
-        self.predictor: Predictor | None = None
-        self.cheaper: Predictor | None = None
-        self.max_batch = 1
-        self._prices: dict[str, float] = {}
-        self.currency = ""
-        self._batcher: Batcher[Request, Answered] | None = None
+        self.host = host or default_host()
+        self.device = device
+        self.release: Release | None = None  # in service
+        self.canary: Release | None = None
+        self.share = 0.0  # of the requests that the canary answers
+        self.others: dict[str, Release] = {}  # open, and asked by nobody
+        self._follower = Follower(self)
         self._cache: Cache[Answered] | None = None
 
     async def open(self) -> None:
         """Open the bundle, try it, and start to answer. Raises what `triptych.load` raises."""
-        await asyncio.to_thread(self._load)
         if self.settings.cache and self._may_cache():
             self._cache = Cache(self.settings.cache)
-        self._batcher = Batcher(
-            self._answer, max_batch=self.max_batch, max_queue=self.settings.max_queue, name=self.name
-        )
+        await self._follower.start()
 
     async def close(self) -> None:
         """Answer what waits, and stop."""
-        if self._batcher is not None:
-            await self._batcher.close()
+        await self._follower.close()
+
+    @property
+    def releases(self) -> list[Release]:
+        """All that are open, the one in service first."""
+        named = [self.release, self.canary, *self.others.values()]
+        return [release for release in named if release is not None]
+
+    @property
+    def predictor(self) -> Predictor | None:
+        """The one of the release in service."""
+        return None if self.release is None else self.release.predictor
 
     @property
     def state(self) -> str:
         """Starting, ready, full (no request would get a place) or broken."""
-        if self._batcher is None:
+        if self.release is None:
             return "starting"
-        if not self._batcher.alive:
+        if not all(release.alive for release in (self.release, self.canary) if release is not None):
             return "broken"
-        return "full" if self._batcher.depth >= self._batcher.max_queue else "ready"
+        return "full" if self.release.full else "ready"
 
     @property
     def variant(self) -> str:
         """The row of the ledger that answers."""
-        return "" if self.predictor is None else self.predictor.session.variant
+        return "" if self.release is None else self.release.predictor.session.variant
 
     @property
     def fallback(self) -> str | None:
         """The row of the ledger that answers when too many wait."""
-        return None if self.cheaper is None else self.cheaper.session.variant
+        cheaper = None if self.release is None else self.release.cheaper
+        return None if cheaper is None else cheaper.session.variant
+
+    @property
+    def max_batch(self) -> int:
+        """How many requests are answered together at most."""
+        return 1 if self.release is None else self.release.max_batch
+
+    @property
+    def currency(self) -> str:
+        """Of all prices."""
+        return "" if self.release is None else self.release.currency
 
     @property
     def depth(self) -> int:
         """How many requests wait."""
-        return 0 if self._batcher is None else self._batcher.depth
+        return sum(release.depth for release in self.releases)
 
     @property
     def caches(self) -> bool:
@@ -110,12 +121,18 @@ class Service:
 
     def price(self, variant: str) -> float | None:
         """What a million answers of a variant cost by the ledger, None where it has no row for it."""
-        return self._prices.get(variant)
+        return None if self.release is None else self.release.prices.get(variant)
 
     def check_open(self) -> None:
         """Raises `Problem` while the bundle is being opened."""
-        if self._batcher is None:
+        if self.release is None:
             raise Problem(503, f"{self.name} is starting", kind="starting", retry_after=2)
+
+    def serve(self, release: Release) -> None:
+        """Let a release that is loaded answer from now on."""
+        release.recorder = self.recorder
+        release.on_batch = lambda size, seconds: self.on_batch(self.name, size, seconds)
+        release.start()
 
     async def answer(self, requests: Sequence[Request]) -> list[Answered | Exception]:
         """One result for each request, in the order given.
@@ -123,63 +140,57 @@ class Service:
         Raises `Problem` where none of them can be answered: the queue is full, or the time was up.
         """
         self.check_open()
-        assert self._batcher is not None
-        if self._cache is None:
-            return await self._answered(self._batcher, requests)
-        keys = [content_key(request) for request in requests]
-        known = [self._cache.get(key) for key in keys]
-        new = await self._answered(self._batcher, [r for r, k in zip(requests, known, strict=True) if k is None])
-        found: list[Answered | Exception] = []
-        for key, answered in zip(keys, known, strict=True):
-            found.append(new.pop(0) if answered is None else answered)
-            if answered is None:
-                self._remember(key, found[-1])
-        return found
+        contents = [] if self._cache is None else await content_keys(requests)
+        shares = self._shared_out(requests)
+        keys = {} if self._cache is None else _keys(shares, contents)
+        known = {place: self._cache.get(key) for place, key in keys.items()} if self._cache is not None else {}
+        found: dict[int, Answered | Exception] = {place: a for place, a in known.items() if a is not None}
+        twins = _twins({place: key for place, key in keys.items() if place not in found})
+        futures = self._submitted(shares, requests, found.keys() | twins.keys())
+        found |= await settled(futures, self.settings.answer_seconds)
+        for place, first in twins.items():
+            answered = found[first]
+            found[place] = _recalled(answered) if isinstance(answered, Answered) else answered
+        for place in futures if keys else ():
+            self._remember(keys[place], found[place])
+        results = [found[place] for place in range(len(requests))]
+        self._follower.shadow(requests, results)
+        return results
 
-    async def _answered(
-        self, batcher: Batcher[Request, Answered], requests: Sequence[Request]
-    ) -> list[Answered | Exception]:
-        futures = batcher.submit(requests)
+    def _shared_out(self, requests: Sequence[Request]) -> list[tuple[Release, list[int]]]:
+        """Which release answers which requests."""
+        assert self.release is not None
+        if self.canary is None or self.share <= 0:
+            return [(self.release, list(range(len(requests))))]
+        places: dict[bool, list[int]] = {False: [], True: []}
+        for place, request in enumerate(requests):
+            places[lot(self.vertical, request, self.canary.version) < self.share].append(place)
+        return [(self.release, places[False]), (self.canary, places[True])]
+
+    def _submitted(
+        self, shares: Sequence[tuple[Release, list[int]]], requests: Sequence[Request], found: Container[int]
+    ) -> dict[int, asyncio.Future[Answered]]:
+        """All of those that are not found yet, or none; before anything else happens, such as a change of releases."""
+        futures: dict[int, asyncio.Future[Answered]] = {}
         try:
-            async with asyncio.timeout(self.settings.answer_seconds):
-                return [await _settled(future) for future in futures]
-        except TimeoutError as error:
-            for future in futures:
+            for release, places in shares:
+                new = [place for place in places if place not in found]
+                futures |= zip(new, release.submit([requests[place] for place in new]), strict=True)
+        except Problem:
+            for future in futures.values():
                 future.cancel()
-            seconds = self.settings.answer_seconds
-            raise Problem(503, f"no answer within {seconds:g} seconds", kind="timeout", retry_after=1) from error
+            raise
+        return futures
 
     def _remember(self, key: bytes, answered: Answered | Exception) -> None:
         if self._cache is None or isinstance(answered, Exception) or answered.fallback:
             return
         if len(answered.body) <= _LARGEST_CACHED:
-            copy = Answered(answered.body, answered.variant, answered.confidence, 0.0, cached=True)
-            self._cache.put(key, copy)
-
-    def _answer(self, requests: list[Request], behind: int) -> list[Answered | Exception]:
-        """In the thread of the batcher."""
-        assert self.predictor is not None
-        started = time.perf_counter()
-        busy = behind >= self.settings.fallback_at * self.settings.max_queue
-        predictor, fallback = (self.cheaper, True) if busy and self.cheaper is not None else (self.predictor, False)
-        cost = self._prices.get(predictor.session.variant)
-        each = None if cost is None else cost / 1e6
-        found = [_told(result, each, fallback) for result in predictor.answer_each(requests)]
-        self.on_batch(self.name, len(requests), time.perf_counter() - started)
-        return found
-
-    def _load(self) -> None:
-        predictor = load(self.source, device=self._device, host=self._host)
-        rows = predictor.bundle.manifest.ledger.get("variants", [])
-        self._prices = {row["name"]: row["cost_per_million"] for row in rows}
-        self.currency = next((row["currency"] for row in rows), "")
-        self.max_batch = best_batch(predictor, self.settings.max_batch)
-        self.cheaper = _cheaper(predictor, self._prices)
-        self.predictor = predictor
+            self._cache.put(key, _recalled(answered))
 
     def _may_cache(self) -> bool:
         """Not where an answer leaves a trace, nor where a plugin wants to see every request or every answer."""
-        listening = [info.name for info in self._host.plugins() if _HOOKS & set(info.hooks)]
+        listening = [info.name for info in self.host.plugins() if _HOOKS & set(info.hooks)]
         reason = ""
         if self.vertical.answers_depend_on_state:
             reason = "its answers depend on state"
@@ -190,35 +201,30 @@ class Service:
         return not reason
 
 
-async def _settled(future: asyncio.Future[Answered]) -> Answered | Exception:
-    try:
-        return await future
-    except Exception as error:
-        return error
+def _keys(shares: Sequence[tuple[Release, list[int]]], contents: Sequence[bytes]) -> dict[int, bytes]:
+    """Of the cache, by the place of the request: a release remembers its own answers."""
+    return {place: release.version.encode() + contents[place] for release, places in shares for place in places}
 
 
-def _told(result: Response | Exception, cost: float | None, fallback: bool) -> Answered | Exception:
-    if isinstance(result, Exception):
-        return result
-    try:
-        body = result.model_dump_json().encode()
-    except Exception as error:  # a field of a plugin's own that has no JSON
-        return error
-    return Answered(body, result.variant, result.confidence, cost, fallback)
+def _twins(keys: Mapping[int, bytes]) -> dict[int, int]:
+    """Places whose request was made before in the same call, with the place where that was."""
+    first: dict[bytes, int] = {}
+    return {place: first[key] for place, key in keys.items() if first.setdefault(key, place) != place}
 
 
-def _cheaper(predictor: Predictor, prices: dict[str, float]) -> Predictor | None:
-    """The next cheaper variant of the ledger that the bundle holds, as the first stage of a cascade; None without one.
+def _recalled(answered: Answered) -> Answered:
+    """An answer that is given once more."""
+    return dataclasses.replace(answered, cost=0.0, cached=True, recalled={})
 
-    It is opened and warm then: one that is damaged shows itself at the start.
+
+def lot(vertical: Vertical[Any, Any], request: Request, version: str) -> float:
+    """From 0 up to 1, always the same for the same request and canary: below its share, the canary answers.
+
+    It is drawn for the request's `Vertical.sticky_field`, and for its whole content where it has none: who was given
+    to the canary stays with it when its share grows.
     """
-    ledger = predictor.bundle.manifest.ledger
-    ours = prices.get(predictor.session.variant)
-    if ours is None or predictor.session.kind not in _FALLBACK_KINDS:
-        return None
-    for name in sorted(prices, key=lambda name: -prices[name]):
-        if prices[name] < ours and name not in ledger.get("refused", {}) and predictor.holds(name):
-            cheaper = predictor.with_variant(name)
-            best_batch(cheaper, 2)
-            return cheaper
-    return None
+    field = vertical.sticky_field
+    value = None if field is None else getattr(request, field, None)
+    content = content_key(request) if value is None else str(value).encode("utf-8", "surrogatepass")
+    digest = hashlib.sha256(version.encode() + b"\0" + content).digest()
+    return int.from_bytes(digest[:8]) / 2**64

@@ -14,6 +14,7 @@ class Settings:
     max_body: int = 16 * MEGABYTE  # bytes of one request
     max_bodies: int = 256 * MEGABYTE  # bytes of all requests that are being read or answered
     max_text: int = 20_000  # characters
+    max_values: int = 100_000  # values in the JSON of one call
     max_pixels: int = 40_000_000
     max_audio_seconds: float = 120.0
     max_items: int = 64  # requests in one call of the batch endpoint

@@ -21,10 +21,13 @@ from triptych_apps.server.edge import Edge
 from triptych_apps.server.health import add_health
 from triptych_apps.server.logs import log
 from triptych_apps.server.metrics import Metrics
+from triptych_apps.server.pages import Pages
+from triptych_apps.server.plugin_routes import PluginRoutes
 from triptych_apps.server.problems import Problem, problem_of
 from triptych_apps.server.routes import Gate, add_vertical
 from triptych_apps.server.service import Service
 from triptych_apps.server.settings import Settings
+from triptych_apps.server.tracing import traced
 
 
 class Site:
@@ -56,8 +59,11 @@ class Site:
         self.failure: Exception | None = None
         self.on_failure = on_failure
         self.gate = Gate(access, local=local)
+        self.pages = Pages(self.services, keys=access is not None)
+        self.plugin_routes = PluginRoutes(self)
         self.api = self._make_api()
-        self.asgi: ASGIApp = Edge(self.api, settings, self.metrics, lambda: self.draining)
+        self.edge = Edge(self.api, settings, self.metrics, lambda: self.draining)
+        self.asgi: ASGIApp = traced(self.edge)
 
     def _make_api(self) -> FastAPI:
         api = FastAPI(
@@ -71,9 +77,12 @@ class Site:
         for service in self.services:
             add_vertical(api, service, self.settings, self.gate, self.metrics)
         add_health(api, self)
+        self.pages.add(api)
+        schemas = self.plugin_routes.add(api)
         for kind in (Problem, starlette.exceptions.HTTPException, Exception):
             api.add_exception_handler(kind, _tell)
-        openapi.install(api, [service.shape for service in self.services], with_keys=self.access is not None)
+        shapes = [service.shape for service in self.services]
+        openapi.install(api, shapes, schemas, with_keys=self.access is not None)
         return api
 
     @asynccontextmanager
@@ -87,6 +96,7 @@ class Site:
         finally:
             self.draining = True
             await opening
+            self.plugin_routes.close()
             await asyncio.gather(*(service.close() for service in self.services))
             if self.access is not None:
                 await self.access.close()
@@ -94,6 +104,8 @@ class Site:
     async def _open(self) -> None:
         try:
             for service in self.services:
+                if self.draining:
+                    return  # a bundle that is being opened is waited for, and no further one is begun
                 await service.open()
                 fields = {
                     "vertical": service.name,

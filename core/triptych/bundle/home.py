@@ -22,6 +22,11 @@ def bundles_home() -> Path:
     return triptych_home() / "bundles"
 
 
+def verdicts_home() -> Path:
+    """The folder with the tables that `--verdicts` made of reviewed decisions, for a build that reads them again."""
+    return triptych_home() / "verdicts"
+
+
 def bundle_names() -> list[str]:
     """The names that `resolve_bundle` finds in `bundles_home()`."""
     home = bundles_home()

@@ -28,6 +28,7 @@ from triptych.bundle.files import (
     no_space,
 )
 from triptych.bundle.manifest import Manifest
+from triptych.bundle.plan import PLAN, PLAN_NEW, read_plan
 from triptych.bundle.reader import LOCK_WAIT_S, current_version, set_current, version_ids
 from triptych.errors import BundleError
 from triptych.files import LOCK, Lock, is_full_disk, sha256, sync, sync_tree, tree_bytes, write_synced
@@ -74,9 +75,9 @@ class BundleWriter:
     def commit(self, manifest: Manifest) -> Path:
         """Make what lies in `path` the current version of the bundle, and return its directory.
 
-        Every file is hashed and synced before it is renamed into place; the version that was current is kept, older
-        ones are removed. Closes the writer. Raises `BundleError` for a file that must not be in a bundle and
-        `MissingError` where the disk is full; then the bundle is as it was.
+        Every file is hashed and synced before it is renamed into place; the version that was current is kept, and so
+        are those that servers answer with (`Plan`); others are removed. Closes the writer. Raises `BundleError` for a
+        file that must not be in a bundle and `MissingError` where the disk is full; then the bundle is as it was.
         """
         files = list_files(self.path)
         for name in files:
@@ -111,6 +112,8 @@ class BundleWriter:
         versions = self.output / VERSIONS
         versions.mkdir(exist_ok=True)
         previous = current_version(self.output)
+        plan = read_plan(self.output)
+        kept = () if plan is None else plan.versions
         _remove_leftovers(versions)
         version = _new_id(version_ids(self.output), short_hash)
         try:
@@ -125,7 +128,7 @@ class BundleWriter:
                     versions.rmdir()
             raise
         for old in version_ids(self.output):
-            if old not in (version, previous):
+            if old not in (version, previous, *kept):
                 _remove(versions / old)
         return versions / version
 
@@ -196,7 +199,7 @@ def check_output(output: Path, workspace: Path | None = None) -> None:
         return
     if not output.is_dir():
         raise BundleError(f"{output} is not a directory; choose another --output")
-    own = {VERSIONS, CURRENT, CURRENT_NEW, LOCK, WORK}
+    own = {VERSIONS, CURRENT, CURRENT_NEW, PLAN, PLAN_NEW, LOCK, WORK}
     if workspace is not None and workspace.is_relative_to(output) and workspace != output:
         own.add(workspace.relative_to(output).parts[0])
     foreign = sorted(set(os.listdir(output)) - own)
@@ -209,6 +212,7 @@ def check_output(output: Path, workspace: Path | None = None) -> None:
         names = ", ".join(foreign[:3]) + (", ..." if len(foreign) > 3 else "")
         raise BundleError(f"{output} holds files that are no part of a bundle ({names}); choose another --output")
     current_version(output)
+    read_plan(output)
 
 
 def _is_ours(name: str) -> bool:

@@ -10,6 +10,7 @@ import numpy as np
 
 from triptych.predictor import AnswerContext
 from triptych.retrieval.index import Hit, VectorIndex
+from triptych.trace import Trace
 from triptych.types import Document, Prediction, Sample
 from triptych.vertical import Request
 
@@ -40,6 +41,7 @@ class FakeContext(AnswerContext):
         self.settings = settings
         self.state = state
         self._said = said
+        self._trace = Trace()
         self._files, self._dim = files, dim
         self._cached: dict[str, Any] = {}
         self.sample = Sample("request", text=request.text, image=request.image, audio=request.audio)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from triptych import Part, hookimpl
 from triptych.errors import RefusedError
-from triptych.types import CommandSpec, VerticalSpec
+from triptych.types import CommandSpec, PageSpec, RouteSpec, VerticalSpec
 
 if TYPE_CHECKING:
     from triptych.vertical import Request, Response
@@ -37,6 +37,26 @@ def triptych_parts() -> Iterable[Part]:
 def triptych_commands() -> Iterable[CommandSpec]:
     """`triptych catalogue`."""
     return [CommandSpec("catalogue", "triptych_florist.commands:catalogue", "List the florist's flowers.")]
+
+
+@hookimpl
+def triptych_routes() -> Iterable[RouteSpec]:
+    """`GET /v1/florist/flowers`."""
+    return [
+        RouteSpec("florist", "flowers", "triptych_florist.routes:flowers", "The florist's flowers, cheapest first.")
+    ]
+
+
+@hookimpl
+def triptych_pages() -> Iterable[PageSpec]:
+    """`/pages/florist/`, which shows what the route says."""
+    return [PageSpec("florist", "The shop", "triptych_florist.shop", "What flowers there are, and what they cost.")]
+
+
+@hookimpl
+def triptych_redact(vertical: str, request: Request) -> Request | None:
+    """No card number is kept, and what is answered is what is kept."""
+    return None if not request.text else request.model_copy(update={"text": CARD_NUMBER.sub("[card]", request.text)})
 
 
 @hookimpl

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from triptych_finance.stream.source import Source
 
 FILE = "finance.sqlite3"
+STORE = "TRIPTYCH_FINANCE_STORE"  # the environment variable that names the store where no command does
 _SECTION = "vertical."
 
 
@@ -73,8 +75,9 @@ def settings_with(settings: Settings, overrides: Iterable[str]) -> Settings:
 
 
 def store_place(store: str | None) -> str | Path:
-    """Where the store is: what is given, or a file under `TRIPTYCH_HOME`."""
-    return store if store is not None else triptych_home() / "state" / "finance" / FILE
+    """Where the store is: what is given, else what the variable `STORE` says, else a file under `TRIPTYCH_HOME`."""
+    given = store if store is not None else os.environ.get(STORE)
+    return given or triptych_home() / "state" / "finance" / FILE
 
 
 @contextlib.contextmanager
@@ -83,8 +86,8 @@ def open_store(store: str | None, *, writer: bool) -> Iterator[Store]:
     from triptych_finance.store.store import Store
 
     place = store_place(store)
-    if writer and store is None:
-        Path(place).parent.mkdir(parents=True, exist_ok=True)
+    if writer and isinstance(place, Path):
+        place.parent.mkdir(parents=True, exist_ok=True)
     with Store.open(place, writer=writer) as opened:
         yield opened
 

@@ -13,8 +13,8 @@ Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 store_option = click.option(
     "--store",
     metavar="PATH|URL",
-    help="The SQLite file, or postgresql://...; by default a file under the home directory that `triptych doctor` "
-    "names. Keep the password in PGPASSWORD or ~/.pgpass.",
+    help="The SQLite file, or postgresql://...; by default what TRIPTYCH_FINANCE_STORE says, else a file under the "
+    "home directory that `triptych doctor` names. Keep the password in PGPASSWORD or ~/.pgpass.",
 )
 bundle_option = click.option(
     "--bundle",

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Select, bindparam, select
+from sqlalchemy import Connection, Select, bindparam, delete, select
 
 from triptych.errors import DataError
 from triptych.sql.meta import next_numbers
@@ -81,6 +81,18 @@ class Transaction:
         connection.execute(insert(connection, table).on_conflict_do_nothing(), values)
         added = self.connection.scalars(select(table.c.number).where(table.c.number >= numbers[0]))
         return [dataclasses.replace(rows[number - numbers[0]], number=number) for number in sorted(added)]
+
+    def remove_event(self, user: str, key: str) -> EventRow | None:
+        """Take an event of a user out of the store, with the outcomes that it was; None where it is not there."""
+        table, shown, outcome = tables.event, tables.exposure, tables.outcome
+        found = next((event for event in self.events(user=user) if event.key == key), None)
+        if found is not None:
+            connection = self._to_write()
+            connection.execute(delete(table).where(table.c.key == key))
+            own = outcome.c.exposure.in_(select(shown.c.id).where(shown.c.user == user))
+            of_it = (outcome.c.item == found.item, outcome.c.kind == found.kind, outcome.c.time == found.time)
+            connection.execute(delete(outcome).where(own, *of_it))
+        return found
 
     def events(
         self, *, user: str | None = None, since: int | None = None, until: int | None = None, after: int = 0

@@ -60,6 +60,20 @@ def desk_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_desk(folder / "bundle", folder / "work")
 
 
+def write_untrained(folder: Path, vertical: str, settings: dict[str, Any]) -> Path:
+    """A bundle with a model that was trained on nothing: what it answers is of no account."""
+    with BundleWriter(folder / "bundle", folder / "work") as writer:
+        write_exported(variant_path(writer.path, "tiny"), variant="tiny")
+        writer.commit(Manifest(vertical=vertical, config={"vertical": settings}, ledger={"chosen": "tiny"}))
+    return folder / "bundle"
+
+
+@pytest.fixture(scope="session")
+def customer_service(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    readers = {"ocr": "off", "asr": "off"}
+    return write_untrained(tmp_path_factory.mktemp("customer-service"), "customer-service", {"readers": readers})
+
+
 @dataclass
 class Running:
     """A server in a thread of this process."""
@@ -77,9 +91,9 @@ class Running:
 
 
 @contextmanager
-def run(bundle: Path, settings: Settings = QUICK, **options: Any) -> Iterator[Running]:
+def run(bundle: Path, settings: Settings = QUICK, *, host: Host | None = None, **options: Any) -> Iterator[Running]:
     """Serve the desk until the block ends."""
-    service = Service(str(bundle), desk.Desk(), settings, host=desk_host())
+    service = Service(str(bundle), desk.Desk(), settings, host=host or desk_host())
     site = Site([service], settings, **options)
     with _listen("127.0.0.1", 0) as listener:
         server = _Server(site, [])
@@ -90,7 +104,7 @@ def run(bundle: Path, settings: Settings = QUICK, **options: Any) -> Iterator[Ru
             wait(lambda: server.started and (service.state != "starting" or site.failure is not None))
             yield running
         finally:
-            server.should_exit = True
+            site.draining = server.should_exit = True
             thread.join(30)
             assert not thread.is_alive()
 
@@ -161,9 +175,12 @@ class Process:
         assert self.events("listening"), self.raw
         return str(self.events("listening")[0]["url"])
 
+    def wait_for(self, event: str, count: int = 1) -> None:
+        wait(lambda: len(self.events(event)) >= count or self.process.poll() is not None, 60)
+        assert len(self.events(event)) >= count, self.raw
+
     def ready(self) -> str:
-        wait(lambda: bool(self.events("ready")) or self.process.poll() is not None, 60)
-        assert self.events("ready"), self.raw
+        self.wait_for("ready")
         return self.url
 
     def end(self) -> int:

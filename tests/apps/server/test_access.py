@@ -154,7 +154,7 @@ def test_what_fails_costs_nothing(guarded: Running, store: Path):
 def test_a_budget_needs_a_price(guarded: Running, store: Path, monkeypatch: pytest.MonkeyPatch):
     with other(store) as keys:
         _, key = keys.add("thrifty", budget=1.0)
-    monkeypatch.setattr(guarded.site.services[0], "_prices", {})
+    monkeypatch.setattr(guarded.site.services[0].release, "prices", {})
     response = ask(guarded, key)
     assert (response.status_code, error_kind(response)) == (403, "not_priced")
 
@@ -189,7 +189,9 @@ def test_while_it_starts_a_budget_is_no_reason_to_refuse(
 ):
     with other(store) as keys:
         _, key = keys.add("early", budget=1.0)
-    monkeypatch.setattr(guarded.site.services[0], "_batcher", None)
+    service = guarded.site.services[0]
+    monkeypatch.setattr(service._follower, "_apply", lambda: None)  # it would open it again
+    monkeypatch.setattr(service, "release", None)
     response = ask(guarded, key)
     assert (response.status_code, error_kind(response)) == (503, "starting")
 

@@ -194,7 +194,8 @@ def test_no_answer_allows_other_sites_to_read_it(ask: httpx.Client):
 def test_measurements(served: Running, ask: httpx.Client):
     ask.post("/v1/desk/answer", json={"text": "red"})
     text = ask.get("/metrics").text
-    assert 'triptych_answers_total{mode="model",variant="large",vertical="desk"}' in text
+    release = served.site.services[0].releases[0].version
+    assert f'triptych_answers_total{{mode="model",release="{release}",variant="large",vertical="desk"}}' in text
     assert 'triptych_cost_total{currency="EUR",vertical="desk"}' in text
     assert 'triptych_waiting{vertical="desk"} 0.0' in text
     assert 'triptych_ready{vertical="desk"} 1.0' in text

@@ -213,7 +213,7 @@ def test_a_body_that_is_too_large_is_refused_before_and_while_it_is_read(hurried
             response = client.post("/v1/desk/answer", content=content, headers={"content-type": "application/json"})
             assert (response.status_code, error_kind(response)) == (413, "too_large")
             assert response.headers["connection"] == "close"
-    wait(lambda: hurried.site.asgi.held == 0)
+    wait(lambda: hurried.site.edge.held == 0)
 
 
 def test_a_huge_length_is_refused_at_once(hurried: Running):
@@ -233,7 +233,7 @@ def test_slow_clients_are_sent_away(hurried: Running):
     assert status_of(talk(hurried, head, *drops, pause=0.1)) == 408
     with hurried.client() as client:
         assert client.get("/health/live").status_code == 200
-    wait(lambda: hurried.site.asgi.open == 0)
+    wait(lambda: hurried.site.edge.open == 0)
 
 
 def test_a_second_head_that_is_slow_is_no_better(hurried: Running):
@@ -290,7 +290,7 @@ def test_a_client_that_leaves_is_forgotten(hurried: Running):
             connection.sendall(head + b"Content-Length: 900\r\n\r\n" + body)
     with hurried.client() as client:
         assert client.post("/v1/desk/answer", json={"text": "red"}).status_code == 200
-    wait(lambda: hurried.site.asgi.open == 0)
+    wait(lambda: hurried.site.edge.open == 0)
     assert open_files() <= before + 2
     assert (calls_with(hurried, "499"), calls_with(hurried, "500")) == (gone + 20, bugs)
 

@@ -257,7 +257,7 @@ def test_a_damaged_bundle_ends_it(start: Callable[..., Process], desk_bundle: Pa
 def test_only_named_proxies_are_believed(start: Callable[..., Process]):
     """Behind a proxy that was named, the address of the client is the one that the proxy tells."""
     process = start(
-        "--proxy", "127.0.0.1", code=textwrap.dedent(TELLING) + START.format(program="triptych")
+        "--no-auth", "--proxy", "127.0.0.1", code=textwrap.dedent(TELLING) + START.format(program="triptych")
     )  # fmt: skip
     url = process.ready()
     headers = {"x-forwarded-for": "203.0.113.9", "x-forwarded-proto": "https"}

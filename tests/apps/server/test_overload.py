@@ -57,7 +57,8 @@ def test_under_load_the_cheaper_variant_answers_and_says_so(small: Running):
         assert fell_back == (response.json()["variant"] == "small")
         assert response.headers["triptych-variant"] == response.json()["variant"]
     value = small.site.metrics.registry.get_sample_value
-    labels = {"vertical": "desk", "variant": "small", "mode": "fallback"}
+    release = small.site.services[0].releases[0].version
+    labels = {"vertical": "desk", "release": release, "variant": "small", "mode": "fallback"}
     assert (value("triptych_answers_total", labels) or 0) >= variants["small"]
 
 
@@ -82,8 +83,8 @@ def test_too_many_open_calls_are_turned_away_unread(desk_bundle: Path):
         assert set(statuses) == {200, 503}
         with running.client() as client:
             assert client.post("/v1/desk/answer", json={"text": "red"}).status_code == 200
-        wait(lambda: running.site.asgi.open == 0)
-        assert running.site.asgi.held == 0
+        wait(lambda: running.site.edge.open == 0)
+        assert running.site.edge.held == 0
 
 
 def test_a_full_queue_is_not_ready(desk_bundle: Path):
@@ -92,7 +93,7 @@ def test_a_full_queue_is_not_ready(desk_bundle: Path):
         async def main() -> tuple[httpx.Response, httpx.Response]:
             async with httpx.AsyncClient(base_url=running.url, timeout=30) as client:
                 first = asyncio.create_task(client.post("/v1/desk/answer", json={"text": "sleep 500 red"}))
-                while running.site.asgi.open == 0 or running.site.services[0].depth:
+                while running.site.edge.open == 0 or running.site.services[0].depth:
                     await asyncio.sleep(0.05)
                 second = asyncio.create_task(client.post("/v1/desk/answer", json={"text": "red"}))
                 while running.site.services[0].depth == 0:

@@ -42,6 +42,9 @@ class FakeContext:
         ]
         return sorted(hits, key=lambda hit: -hit.score)[:k]
 
+    def recall(self, name: str, make: Callable[[], Any]) -> Any:
+        return make()
+
     def examples(self, k: int = 5, *, where: Any = None) -> list[Hit]:
         return [Hit("m1", 0.8, {"target": "double_charge", "text": "paid twice"})][:k]
 

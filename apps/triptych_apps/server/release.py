@@ -1,0 +1,215 @@
+"""One opened bundle: its predictor, the cheaper variant for bad times, what answers cost, and its queue."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from triptych.host import Host
+from triptych.predictor import Predictor, load
+from triptych.trace import Trace
+from triptych.vertical import Request, Response
+from triptych_apps.server import tracing
+from triptych_apps.server.batching import Batcher
+from triptych_apps.server.probing import best_batch
+from triptych_apps.server.problems import Problem
+from triptych_apps.server.settings import Settings
+
+if TYPE_CHECKING:
+    from triptych_apps.server.decisions import Recorder
+
+_FALLBACK_KINDS = ("classification", "multilabel")  # of other heads, the vectors of two variants cannot be compared
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A response as JSON, and what has to be told beside it. `cost` is money, None where it is not known.
+
+    `release` is the version of the bundle, `decision` the id under which the answer was written down.
+    """
+
+    body: bytes
+    variant: str
+    confidence: float
+    cost: float | None
+    fallback: bool = False
+    cached: bool = False
+    release: str = ""
+    decision: str | None = None
+    recalled: Mapping[str, Any] = field(default_factory=dict)  # what it took from elsewhere: `triptych.trace.Trace`
+    seconds: float = 0.0  # of the batch, shared among its requests
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a release did since it was opened; only its own thread writes it."""
+
+    answered: int = 0
+    failed: int = 0
+    seconds: float = 0.0  # of answering, batches counted once
+    cost: float = 0.0
+
+
+class Release:
+    """Made in a thread by `load`, which tries it, and started by `start` in the event loop's thread.
+
+    `on_batch(size, seconds)` is told of every batch, in the thread that answered it.
+    """
+
+    def __init__(self, predictor: Predictor, settings: Settings) -> None:
+        rows = predictor.bundle.manifest.ledger.get("variants", [])
+        predictor.observe = tracing.step
+        self.predictor, self.settings = predictor, settings
+        self.prices: dict[str, float] = {row["name"]: row["cost_per_million"] for row in rows}
+        self.currency: str = next((row["currency"] for row in rows), "")
+        self.max_batch = best_batch(predictor, settings.max_batch)
+        self.cheaper = _cheaper(predictor, self.prices)
+        self.recorder: Recorder | None = None
+        self.on_batch: Callable[[int, float], None] = lambda size, seconds: None
+        self.tally = Tally()
+        self.busy = False  # whether it is answering
+        self._batcher: Batcher[Request, Answered] | None = None
+
+    @classmethod
+    def load(cls, path: str | Path, settings: Settings, *, host: Host, device: str) -> Self:
+        """Open a bundle and try it. Raises what `triptych.load` raises."""
+        return cls(load(path, device=device, host=host), settings)
+
+    @property
+    def version(self) -> str:
+        """The id of the bundle's version."""
+        return self.predictor.bundle.version
+
+    @property
+    def alive(self) -> bool:
+        """Whether its thread works."""
+        return self._batcher is not None and self._batcher.alive
+
+    @property
+    def depth(self) -> int:
+        """How many requests wait."""
+        return 0 if self._batcher is None else self._batcher.depth
+
+    @property
+    def full(self) -> bool:
+        """Whether no request would get a place."""
+        return self.depth >= self.settings.max_queue
+
+    def start(self) -> None:
+        """Begin to answer."""
+        name = self.predictor.vertical.name
+        self._batcher = Batcher(self._answer, max_batch=self.max_batch, max_queue=self.settings.max_queue, name=name)
+
+    async def close(self) -> None:
+        """Take nothing more, answer what waits, and stop."""
+        if self._batcher is not None:
+            await self._batcher.close()
+            self._batcher = None  # it refers to this release, whose memory would wait for the garbage collector
+
+    def submit(self, requests: Sequence[Request]) -> list[asyncio.Future[Answered]]:
+        """All of them or none. Raises `Problem` where the queue has no room or is closed."""
+        if self._batcher is None:
+            raise Problem(503, "the server is stopping", kind="stopping", retry_after=1)
+        return self._batcher.submit(requests)
+
+    def _answer(self, requests: list[Request], behind: int) -> list[Answered | Exception]:
+        """In the thread of the batcher."""
+        self.busy = True
+        try:
+            return self._answers(requests, behind)
+        finally:
+            self.busy = False
+
+    def _answers(self, requests: list[Request], behind: int) -> list[Answered | Exception]:
+        started = time.perf_counter()
+        busy = behind >= self.settings.fallback_at * self.settings.max_queue
+        predictor, fallback = (self.cheaper, True) if busy and self.cheaper is not None else (self.predictor, False)
+        price = self.prices.get(predictor.session.variant)
+        cost = None if price is None else price / 1e6
+        traces = [Trace() for _ in requests]
+        decisions: list[str | None]
+        if self.recorder is None:
+            results, decisions = predictor.answer_each(requests, traces=traces), [None] * len(requests)
+        else:
+            results, decisions = self.recorder.answer(predictor, requests, fallback=fallback, cost=cost, traces=traces)
+        seconds = time.perf_counter() - started
+        told = _Told(self.version, cost, fallback, seconds / len(requests))
+        found = [told.of(*row) for row in zip(results, decisions, traces, strict=True)]
+        self._count(found, seconds)
+        self.on_batch(len(requests), seconds)
+        return found
+
+    def _count(self, found: Sequence[Answered | Exception], seconds: float) -> None:
+        given = [answered for answered in found if isinstance(answered, Answered)]
+        self.tally.answered += len(given)
+        self.tally.failed += len(found) - len(given)
+        self.tally.seconds += seconds
+        self.tally.cost += sum(answered.cost or 0.0 for answered in given)
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What all answers of a batch have in common."""
+
+    release: str
+    cost: float | None
+    fallback: bool
+    seconds: float
+
+    def of(self, result: Response | Exception, decision: str | None, trace: Trace) -> Answered | Exception:
+        if isinstance(result, Exception):
+            return result
+        try:
+            body = result.model_dump_json().encode()
+        except Exception as error:  # a field of a plugin's own that has no JSON
+            return error
+        return Answered(
+            body,
+            result.variant,
+            result.confidence,
+            self.cost,
+            self.fallback,
+            release=self.release,
+            decision=decision,
+            recalled=trace.recalled,
+            seconds=self.seconds,
+        )
+
+
+async def settled(futures: Mapping[int, asyncio.Future[Answered]], seconds: float) -> dict[int, Answered | Exception]:
+    """The result of each. Raises `Problem` where the time was up; then all are given up."""
+    try:
+        async with asyncio.timeout(seconds):
+            return {place: await _settled(future) for place, future in futures.items()}
+    except TimeoutError as error:
+        for future in futures.values():
+            future.cancel()
+        raise Problem(503, f"no answer within {seconds:g} seconds", kind="timeout", retry_after=1) from error
+
+
+async def _settled(future: asyncio.Future[Answered]) -> Answered | Exception:
+    try:
+        return await future
+    except Exception as error:
+        return error
+
+
+def _cheaper(predictor: Predictor, prices: dict[str, float]) -> Predictor | None:
+    """The next cheaper variant of the ledger that the bundle holds, as the first stage of a cascade; None without one.
+
+    It is opened and warm then: one that is damaged shows itself at the start.
+    """
+    ledger = predictor.bundle.manifest.ledger
+    ours = prices.get(predictor.session.variant)
+    if ours is None or predictor.session.kind not in _FALLBACK_KINDS:
+        return None
+    for name in sorted(prices, key=lambda name: -prices[name]):
+        if prices[name] < ours and name not in ledger.get("refused", {}) and predictor.holds(name):
+            cheaper = predictor.with_variant(name)
+            best_batch(cheaper, 2)
+            return cheaper
+    return None

@@ -1,0 +1,1 @@
+"""The files of the page: a template, and a script that fetches what it shows."""

@@ -1,0 +1,1 @@
+"""The web page: the gallery of recommendations."""
