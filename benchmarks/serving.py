@@ -355,7 +355,8 @@ def run(asked: argparse.Namespace, work: Path) -> None:
         notes.append(f"ours {bundle} answers with {manifest['ledger']['chosen']}.")
     notes += [
         f"Every server has {MODEL} with the same head, or what was compressed from it, and one thread of computation.",
-        f"Servers are compared at {LOADED} connections, and with the runtime where each does most. Accuracy is of {CHECKED} test messages, asked over HTTP.",
+        f"Servers are compared at {LOADED} connections, and with the runtime where each does most.",
+        f"Accuracy is of {CHECKED} test messages, asked over HTTP.",
         "Half load and 3x are shares of the server's own greatest rate; requests come at random moments, and a time "
         "counts from the moment at which the request was due.",
         "The runtime alone answers batches of 32 in a process without a server.",

@@ -50,6 +50,7 @@ def serve(
     with listener:
         site = Site(services, settings, access=access, local=local)
         server = _Server(site, proxies)
+        before = {sig: signal.signal(sig, server.handle_exit) for sig in (signal.SIGTERM, signal.SIGINT)}
         logs.set_up()
         tracing.set_up()
         address = f"[{host}]" if ":" in host else host
@@ -59,6 +60,8 @@ def serve(
             server.run(sockets=[listener])
         finally:
             tracing.close()
+            for sig, handler in before.items():
+                signal.signal(sig, handler)
     if site.failure is not None:
         raise site.failure
 

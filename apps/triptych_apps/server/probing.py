@@ -25,7 +25,7 @@ def best_batch(predictor: Predictor, most: int) -> int:
         return most
     try:
         predictor.predict(samples[:1])
-        alone = min(_seconds_each(predictor, samples[: max(8, most // 4)], 1) for _ in range(_ROUNDS))
+        alone = min(_seconds_each(predictor, samples, 1) for _ in range(_ROUNDS))
         for size in sorted({most, max(2, most // 4)}, reverse=True):
             together = min(_seconds_each(predictor, samples, size) for _ in range(_ROUNDS))
             if together <= alone * _NOISE:
