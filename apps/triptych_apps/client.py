@@ -15,6 +15,7 @@ import json
 import ssl
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
@@ -84,7 +85,8 @@ class Client:
         Without a method it is POST for a body, else GET. A value of the query that is a list is given several times.
         """
         with self._response(path, method, query, body, "*/*") as response:
-            content = response.read()
+            with _speaking():
+                content = response.read()
             kind = response.headers.get_content_type()
         return json.loads(content) if kind == "application/json" else content
 
@@ -92,7 +94,7 @@ class Client:
         self, path: str, *, query: Mapping[str, Any] | None = None, body: Mapping[str, Any] | None = None
     ) -> Iterator[tuple[str, Any]]:
         """The server-sent events of an endpoint, as names and data, until the server ends them."""
-        with self._response(path, None, query, body, "text/event-stream") as response:
+        with self._response(path, None, query, body, "text/event-stream") as response, _speaking():
             name, data = "message", ""
             for raw in response:
                 field, _, value = raw.decode().rstrip("\r\n").partition(":")
@@ -120,7 +122,7 @@ class Client:
             response = self._once(method or ("GET" if content is None else "POST"), target, content, accept)
             if response.status < 400:
                 return response
-            with response:
+            with response, _speaking():
                 error = _problem(response)
             wait = error.retry_after if error.retry_after is not None else 1.0
             if error.status not in _AGAIN or time.monotonic() - started + wait > self.patience:
@@ -128,11 +130,11 @@ class Client:
             time.sleep(wait)
 
     def _once(self, method: str, target: str, content: bytes | None, accept: str) -> _Response:
-        host, port = self._parts.hostname or "", self._parts.port
+        host, port = self._parts.hostname or "", self._parts.port  # without a port, an IPv6 address would be split
         connection = (
-            http.client.HTTPSConnection(host, port, timeout=self.timeout, context=ssl.create_default_context())
+            http.client.HTTPSConnection(host, port or 443, timeout=self.timeout, context=ssl.create_default_context())
             if self._parts.scheme == "https"
-            else http.client.HTTPConnection(host, port, timeout=self.timeout)
+            else http.client.HTTPConnection(host, port or 80, timeout=self.timeout)
         )
         headers = {"Accept": accept, "Connection": "close"}
         if content is not None:
@@ -140,11 +142,9 @@ class Client:
         if self._key:
             headers["Authorization"] = f"Bearer {self._key}"
         try:
-            connection.request(method, target, content, headers)
-            response: _Response = connection.getresponse()
-        except http.client.HTTPException as error:
-            connection.close()
-            raise ConnectionError(f"the server did not speak HTTP: {error!r}") from error
+            with _speaking():
+                connection.request(method, target, content, headers)
+                response: _Response = connection.getresponse()
         except OSError:
             connection.close()
             raise
@@ -152,6 +152,15 @@ class Client:
 
 
 _Response = http.client.HTTPResponse
+
+
+@contextmanager
+def _speaking() -> Iterator[None]:
+    """Raises `ConnectionError` for what is no HTTP, and for an answer that breaks off."""
+    try:
+        yield
+    except http.client.HTTPException as error:
+        raise ConnectionError(f"the server did not speak HTTP: {error!r}") from error
 
 
 def _query(query: Mapping[str, Any] | None) -> str:

@@ -148,7 +148,9 @@ def erase(decision: tuple[str, ...], decisions: Path | None, as_json: bool) -> N
 
     with closing(DecisionStore(decisions, make=False)) as store:
         count = store.erase(decision)
-        store.move_log()
+        emptied = store.move_log(whole=True)
+    if not emptied:
+        click.echo("Others are reading: what was erased stays in the log beside the file for a while.", err=True)
     if as_json:
         print_json({"erased": count})
     else:

@@ -82,9 +82,9 @@ def triptych_pages() -> Iterable[PageSpec]:  # type: ignore[empty-body]
 def triptych_redact(vertical: str, request: Request) -> Request | None:
     """Take out of a request what must not be kept; called by the server before it is answered and stored.
 
-    Called only where decisions are kept, plugin after plugin, and before `triptych_before_answer`. What it returns is
-    what is answered and what is stored, so that a kept decision can be answered again. Return None to leave the
-    request. An exception refuses it, for what could not be cleaned must not be stored.
+    Called for every request, plugin after plugin, and before `triptych_before_answer`. What it returns is what is
+    answered and what is stored, so that a kept decision can be answered again. Return None to leave the request. An
+    exception refuses it, for what could not be cleaned must not be stored.
 
         return request.model_copy(update={"text": without_names(request.text)}) if request.text else None
     """

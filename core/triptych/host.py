@@ -150,9 +150,12 @@ class Host:
             except RefusedError as error:
                 error.plugin = error.plugin or implementation.plugin_name
                 raise
-            except Exception as error:
-                reason = f"the request was refused, for the plugin {implementation.plugin_name!r} failed: {error!r}"
-                raise RefusedError(reason, plugin=implementation.plugin_name) from error
+            except Exception as error:  # its words go to the log alone: a client is shown the message
+                name, kind = implementation.plugin_name, type(error).__name__
+                log.exception("plugin %r failed before an answer; the request was refused", name)
+                raise RefusedError(
+                    f"the request was refused, for the plugin {name!r} failed ({kind})", plugin=name
+                ) from error
         return request
 
     def after_answer(self, vertical: str, request: Request, response: Response) -> Response:

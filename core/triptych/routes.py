@@ -17,7 +17,7 @@ body. A route returns a model (JSON), a `triptych.types.Media` (its bytes as the
 `-> Iterator[Model]`, server-sent events, each with one model.
 
 Routes run in threads, several at a time. They raise `triptych.errors` classes: `DataError` (422),
-`UnknownNameError` (404), `RefusedError` (403).
+`UnknownNameError` (404), `RefusedError` (403), `MissingError` (503, with its reason in the log alone).
 """
 
 from __future__ import annotations

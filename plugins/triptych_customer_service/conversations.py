@@ -217,8 +217,8 @@ class Conversations:
         with self._open() as db:
             rows = db.execute(
                 "SELECT c.id, c.began, c.last, count(t.number), group_concat(t.content, char(0)) FROM conversation c "
-                "JOIN (SELECT * FROM turn ORDER BY conversation, number) t ON t.conversation = c.id "
-                "WHERE ?1 IS NULL OR c.id IN (SELECT value FROM json_each(?1)) GROUP BY c.id ORDER BY c.last DESC",
+                "JOIN turn t ON t.conversation = c.id WHERE ?1 IS NULL OR c.id IN (SELECT value FROM json_each(?1)) "
+                "GROUP BY c.id ORDER BY c.last DESC",
                 (None if only is None else json.dumps([*only]),),
             ).fetchall()
         return [self._summary(*row) for row in rows]

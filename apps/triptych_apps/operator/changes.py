@@ -54,10 +54,10 @@ def change(context: ServerContext, query: Change) -> Versions:
     """Take a decision, and wait a while for servers to follow. Raises `DataError` and `RefusedError`."""
     service = service_of(context, query.vertical)
     try:
-        plan = releasing.change(
-            service.source, query.action, query.version, query.share, force=query.force, host=service.host
+        wait = min(_PATIENCE_SECONDS, service.settings.answer_seconds / 2)
+        releasing.decide(
+            service.source, query.action, query.version, query.share, force=query.force, host=service.host, wait=wait
         )
-        releasing.followed(service.source, plan, min(_PATIENCE_SECONDS, service.settings.answer_seconds / 2))
         return _told(releasing.releases(service.source))
     except BudgetError as error:
         raise RefusedError(str(error)) from error

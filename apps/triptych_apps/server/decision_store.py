@@ -187,10 +187,15 @@ class DecisionStore:
             count += self._erase([(row["batch"], row["place"]) for row in old])
         return count
 
-    def move_log(self) -> None:
-        """Move what was written from the log into the file, as far as nobody is in the way."""
+    def move_log(self, *, whole: bool = False) -> bool:
+        """Move what was written from the log into the file, as far as nobody is in the way.
+
+        `whole` waits for others and empties the log, where what was erased is still to be read. Whether it could.
+        """
+        mode = "TRUNCATE" if whole else "PASSIVE"
         with self.telling():
-            self.connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            (busy, _, _) = self.connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
+        return not busy
 
     def _erase(self, keys: Sequence[tuple[str, int]]) -> int:
         count = 0

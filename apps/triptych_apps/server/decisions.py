@@ -7,7 +7,7 @@ import itertools
 import random
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -26,6 +26,7 @@ from triptych.vertical import Request, Response
 from triptych_apps.server.decision_store import DecisionStore, NewBatch, new_batch
 from triptych_apps.server.logs import describe, log
 from triptych_apps.server.problems import Problem
+from triptych_apps.server.redaction import Redactor, answer_clean, redacted
 from triptych_apps.server.stored import request_json
 
 SCORES_KEPT = 5  # labels, the most probable ones
@@ -33,8 +34,6 @@ _INDEX = EXAMPLES.partition("/")[0]
 _UPKEEP_S = 2.0  # between two moves of the log into the file
 _AGE_S = 3600.0  # between two looks for what is too old
 _DAY_MS = 86_400_000
-
-Redactor = Callable[[Request], Request]
 
 
 class Recorder:
@@ -82,11 +81,8 @@ class Recorder:
         """
         traces = [Trace() for _ in requests] if traces is None else traces
         cleaned = [self.redacted(predictor, request) for request in requests]
-        kept = [place for place, request in enumerate(cleaned) if isinstance(request, Request)]
+        results = answer_clean(predictor, cleaned, traces)
         clean = [request if isinstance(request, Request) else None for request in cleaned]
-        asked = [request for request in clean if request is not None]
-        answered = iter(predictor.answer_each(asked, traces=[traces[place] for place in kept]))
-        results = [c if isinstance(c, RefusedError) else next(answered) for c in cleaned]
         ids = self.record(predictor, clean, results, fallback=fallback, cost=cost, traces=traces)
         return results, ids
 
@@ -136,17 +132,8 @@ class Recorder:
             log.warning("decisions", extra={"fields": {"reason": _reason(error)}})
 
     def redacted(self, predictor: Predictor, request: Request) -> Request | RefusedError:
-        """The request without what must not be kept; the error where that is refused or fails."""
-        try:
-            if self._redactor is not None:
-                request = self._redactor(request)
-            return predictor.host.redact(predictor.vertical.name, request)
-        except RefusedError as error:
-            return error
-        except Exception as error:
-            refused = RefusedError("the request was refused, for it could not be redacted")
-            refused.__cause__ = error
-            return refused
+        """As the function of that name, with the redactor of this recorder."""
+        return redacted(predictor, request, self._redactor)
 
     def _release(self, predictor: Predictor) -> int:
         """The row of the bundle and variant that answer."""
@@ -196,7 +183,8 @@ class _Row:
         except Exception as error:  # a field of a plugin's own that has no JSON; the client gets the error as well
             result, response = error, None
         if isinstance(result, Exception):
-            return (*about, None, None, None, in_scope, lot, None, None, error_text(result), kept[0], None, *kept[1:])
+            text = refusal_text(result) if request is None else error_text(result)
+            return (*about, None, None, None, in_scope, lot, None, None, text, kept[0], None, *kept[1:])
         label, attention = self._judged(result, said)
         numbers = (result.milliseconds, result.confidence, margin_of(said), in_scope, lot)
         return (*about, *numbers, label, attention, None, kept[0], response, *kept[1:])
@@ -257,6 +245,12 @@ def error_text(error: Exception) -> str:
     """An error as it is kept. The words of a bug are not: they may hold anything."""
     name = type(error).__name__
     return f"{name}: {error}" if isinstance(error, TriptychError) else name
+
+
+def refusal_text(error: Exception) -> str:
+    """An error of a request that must not be kept, without its words: they may quote what had to be taken out."""
+    plugin = getattr(error, "plugin", None)
+    return type(error).__name__ + (f" by the plugin {plugin!r}" if plugin else "")
 
 
 def _reason(error: Exception) -> str:

@@ -16,7 +16,7 @@ from contextlib import suppress
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from triptych_apps.server.logs import describe, log
+from triptych_apps.server.logs import log, tell
 from triptych_apps.server.metrics import Metrics
 from triptych_apps.server.problems import Problem, problem_of
 from triptych_apps.server.settings import Settings
@@ -65,7 +65,7 @@ class _Call:
             await self._edge.app(self._scope, self._receive_some, self._send_some)
         except Exception as error:
             if not isinstance(error, Problem):
-                log.error("bug", extra={"fields": {"request": self._id, **describe(error)}})
+                tell(error, request=self._id)
             if not self._status:
                 await self._tell(problem_of(error))
         finally:

@@ -9,6 +9,8 @@ import sys
 import traceback
 from typing import Any
 
+from triptych.errors import MissingError
+
 log = logging.getLogger("triptych.server")
 
 
@@ -29,6 +31,14 @@ def describe(error: BaseException) -> dict[str, Any]:
     """The type of an exception and where it came from, without its message."""
     frames = traceback.extract_tb(error.__traceback__)
     return {"error": type(error).__name__, "trace": [f"{f.filename}:{f.lineno} {f.name}" for f in frames]}
+
+
+def tell(error: Exception, **fields: Any) -> None:
+    """Log what is wrong with the server: what it lacks, with the reason, or a bug, without its message."""
+    if isinstance(error, MissingError):
+        log.error("missing", extra={"fields": {**fields, "reason": str(error)}})
+    else:
+        log.error("bug", extra={"fields": {**fields, **describe(error)}})
 
 
 def set_up() -> None:

@@ -22,7 +22,7 @@ from triptych.routes import RouteContext
 from triptych.types import Media, RouteSpec
 from triptych_apps.server import openapi, own
 from triptych_apps.server.parsing import check_numbers
-from triptych_apps.server.problems import ErrorBody, Problem, problem_of
+from triptych_apps.server.problems import ErrorBody, Problem, is_own, problem_of
 from triptych_apps.server.query import Query
 from triptych_apps.server.reading import invalid, read_object
 from triptych_apps.server.streams import MEDIA_TYPE, Streams
@@ -93,10 +93,9 @@ class PluginRoutes:
             try:
                 return await self._answer(function, service, call)
             except Exception as error:
-                problem = problem_of(error)
-                if problem.status == 500:
-                    raise  # a bug, which the edge tells and logs
-                raise problem from error
+                if is_own(error):
+                    raise  # the edge tells and logs it
+                raise problem_of(error) from error
 
         statuses = tuple(sorted({*_ERRORS, *((408, 413, 415) if spec.method == "POST" else ())}))
         api.add_api_route(
@@ -131,9 +130,11 @@ class PluginRoutes:
             return await self._streams.of(lambda stopping: function.call(context(stopping), *arguments))
         work = loop.run_in_executor(self._threads, self._content, function, context(lambda: site.draining), arguments)
         try:
-            async with asyncio.timeout(site.settings.answer_seconds):
+            async with asyncio.timeout(site.settings.answer_seconds) as clock:
                 content, media_type = await work
         except TimeoutError as error:
+            if not clock.expired():  # the function's own
+                raise
             seconds = site.settings.answer_seconds
             raise Problem(503, f"no answer within {seconds:g} seconds", kind="timeout", retry_after=1) from error
         if function.returned is None:

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 
 from pydantic import BaseModel
 
-from triptych.errors import DataError, RefusedError, UnknownNameError
+from triptych.errors import DataError, MissingError, RefusedError, UnknownNameError
 
+_MISSING_S = 5.0  # until it is worth trying again
 KINDS = {
     400: "bad_request",
     401: "unauthorized",
@@ -33,7 +34,7 @@ MEANINGS = {
     422: "A field is missing, unknown or wrong, or a file is damaged.",
     429: "The key was used too often; `Retry-After` says when to try again.",
     500: "A bug of the server; its log has the id that the header `Request-Id` gives.",
-    503: "The server is starting, stopping or has too much to do; `Retry-After` says when to try again.",
+    503: "The server is starting, stopping, busy, or lacks something; `Retry-After` says when to try again.",
 }
 
 
@@ -73,6 +74,11 @@ class Problem(Exception):  # noqa: N818 - most are the client's, no error of our
         return ErrorBody(error=ErrorDetail(kind=self.kind, message=self.message)).model_dump_json().encode()
 
 
+def is_own(error: Exception) -> bool:
+    """Whether something is wrong with the server rather than with the request, so that the log has to tell of it."""
+    return not isinstance(error, Problem | RefusedError | UnknownNameError | DataError)
+
+
 def problem_of(error: Exception) -> Problem:
     """What a client is told when a request could not be answered; of bugs, nothing but that there was one."""
     if isinstance(error, Problem):
@@ -83,4 +89,8 @@ def problem_of(error: Exception) -> Problem:
         return Problem(404, f"no {error.what} is called {error.name[:200]!r}")  # which ones exist is not everybody's
     if isinstance(error, DataError):
         return Problem(422, str(error))
+    if isinstance(error, MissingError):  # a database, room on the disk: its message is for who runs the server
+        return Problem(
+            503, "something that this needs is missing now; the server's log says what", retry_after=_MISSING_S
+        )
     return Problem(500, "this request met a bug of the server, which its log describes")

@@ -3,14 +3,22 @@
 Card numbers are those that Luhn's check holds for (ISO/IEC 7812-1), IBANs those that ISO 7064's mod 97 holds for. What
 is a phone number is a guess: it begins with + or 00, with a 0 or a bracket, or is written as 415-555-2671. Names and
 addresses, and whatever is seen or heard in pictures and sounds, are not found.
+
+What plugins take out with `triptych_redact` comes after it, and is taken out whether decisions are kept or not, for
+verticals keep things of their own.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
-from triptych.vertical import Request
+from triptych.errors import RefusedError
+from triptych.predictor import Predictor
+from triptych.trace import Trace
+from triptych.vertical import Request, Response
+
+Redactor = Callable[[Request], Request]
 
 CARD, EMAIL, PHONE, IBAN = "[card number]", "[e-mail address]", "[phone number]", "[IBAN]"
 
@@ -24,6 +32,29 @@ _PHONE = re.compile(
     r"(?<![\w+])(?:(?:\+|00)\s?\(?\d|\(\+?\d|0\d)(?:[\s()/.\u2010-\u2015-]{0,3}\d){6,13}(?!\d)"
     rf"|(?<![\w+])\d{{3}}{_GAP}\d{{3}}{_GAP}\d{{4}}(?!\d)"
 )
+
+
+def redacted(predictor: Predictor, request: Request, redactor: Redactor | None = None) -> Request | RefusedError:
+    """The request without what must not be kept, by `redactor` and then the plugins; the error where one fails."""
+    try:
+        if redactor is not None:
+            request = redactor(request)
+        return predictor.host.redact(predictor.vertical.name, request)
+    except RefusedError as error:
+        return error
+    except Exception as error:
+        refused = RefusedError("the request was refused, for it could not be redacted")
+        refused.__cause__ = error
+        return refused
+
+
+def answer_clean(
+    predictor: Predictor, requests: Sequence[Request | RefusedError], traces: Sequence[Trace]
+) -> list[Response | Exception]:
+    """Answers to what could be redacted, each with its trace; what could not has its error in its place."""
+    kept = [(request, trace) for request, trace in zip(requests, traces, strict=True) if isinstance(request, Request)]
+    answered = iter(predictor.answer_each([request for request, _ in kept], traces=[trace for _, trace in kept]))
+    return [next(answered) if isinstance(request, Request) else request for request in requests]
 
 
 def redact(request: Request) -> Request:

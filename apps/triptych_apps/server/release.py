@@ -17,6 +17,7 @@ from triptych_apps.server import tracing
 from triptych_apps.server.batching import Batcher
 from triptych_apps.server.probing import best_batch
 from triptych_apps.server.problems import Problem
+from triptych_apps.server.redaction import answer_clean, redacted
 from triptych_apps.server.settings import Settings
 
 if TYPE_CHECKING:
@@ -133,7 +134,8 @@ class Release:
         traces = [Trace() for _ in requests]
         decisions: list[str | None]
         if self.recorder is None:
-            results, decisions = predictor.answer_each(requests, traces=traces), [None] * len(requests)
+            clean = [redacted(predictor, request) for request in requests]
+            results, decisions = answer_clean(predictor, clean, traces), [None] * len(requests)
         else:
             results, decisions = self.recorder.answer(predictor, requests, fallback=fallback, cost=cost, traces=traces)
         seconds = time.perf_counter() - started

@@ -116,7 +116,7 @@ class Follower:
         service.release = wanted.pop(plan.service, service.release)
         service.canary = wanted.pop(plan.canary, None) if plan.canary is not None else None
         service.share = plan.share if service.canary is not None else 0.0
-        service.others = wanted
+        service.others = {version: other for version, other in wanted.items() if other is not service.release}
         for release in have.values():
             if release not in service.releases:
                 self._retire(release.close(), release.version)

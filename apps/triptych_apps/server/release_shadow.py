@@ -26,6 +26,7 @@ from triptych.predictor import Predictor, load
 from triptych.trace import Trace
 from triptych.vertical import Request, Response
 from triptych_apps.server.logs import describe, log
+from triptych_apps.server.redaction import answer_clean, redacted
 from triptych_apps.server.release import Answered
 
 if TYPE_CHECKING:
@@ -146,12 +147,9 @@ class Shadow:
         return found
 
     def _answer(self, request: Request, answered: Answered) -> Response | Exception:
-        if self._service.recorder is not None:  # it was answered without what must not be kept
-            cleaned = self._service.recorder.redacted(self._predictor, request)
-            if isinstance(cleaned, Exception):
-                return cleaned
-            request = cleaned
-        return self._predictor.answer_each([request], traces=[Trace(answered.recalled)])[0]
+        recorder = self._service.recorder  # it was answered without what must not be kept
+        clean = (redacted if recorder is None else recorder.redacted)(self._predictor, request)
+        return answer_clean(self._predictor, [clean], [Trace(answered.recalled)])[0]
 
 
 class _Unheard:

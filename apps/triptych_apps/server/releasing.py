@@ -172,12 +172,13 @@ def decide(
     share: float | None = None,
     *,
     force: bool = False,
+    host: Host | None = None,
     wait: float = 60.0,
 ) -> tuple[Plan, dict[str, ServerState]]:
     """As `change`, and wait for the servers that run as `followed` does; what one of them cannot open is taken back."""
     output = resolve_bundle(bundle)
     before = first_plan(output)
-    plan = change(bundle, action, version, share, force=force)
+    plan = change(bundle, action, version, share, force=force, host=host)
     try:
         return plan, followed(bundle, plan, wait)
     except BundleError:

@@ -17,9 +17,9 @@ from triptych.vertical import Request as Question
 from triptych_apps.server import openapi, streams
 from triptych_apps.server.access import Access, check_local
 from triptych_apps.server.keys import Key
-from triptych_apps.server.logs import describe, log
+from triptych_apps.server.logs import tell
 from triptych_apps.server.metrics import Metrics
-from triptych_apps.server.problems import ErrorBody, Problem, problem_of
+from triptych_apps.server.problems import ErrorBody, Problem, is_own, problem_of
 from triptych_apps.server.reading import read_many, read_one
 from triptych_apps.server.service import Answered, Service
 from triptych_apps.server.settings import Settings
@@ -190,11 +190,10 @@ def _body(call: Request, result: Answered | Exception) -> bytes:
 
 
 def _problem(call: Request, error: Exception) -> Problem:
-    """As `problem_of`; a bug goes to the log."""
-    problem = problem_of(error)
-    if problem.status == 500:
-        log.error("bug", extra={"fields": {**call.scope["triptych"], **describe(error)}})
-    return problem
+    """As `problem_of`; what is wrong with the server goes to the log."""
+    if is_own(error):
+        tell(error, **call.scope["triptych"])
+    return problem_of(error)
 
 
 def _headers(given: list[Answered]) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """Requests and responses as they are written down: JSON, with pictures, sounds and files by the hash of their content.
 
 A field with bytes, or with the path of a file, becomes `{"$blob": "<sha256>"}`; the bytes are kept once, elsewhere.
+What a client sent in just that form becomes `{"$blob": {...}}` around it, so that it is never taken for a file.
 """
 
 from __future__ import annotations
@@ -62,7 +63,8 @@ def _without_bytes(value: Any, blobs: dict[str, bytes]) -> Any:
     if value is None or isinstance(value, str | int | float):
         return value
     if isinstance(value, dict):
-        return {str(name): _without_bytes(part, blobs) for name, part in value.items()}
+        parts = {str(name): _without_bytes(part, blobs) for name, part in value.items()}
+        return {_BLOB: parts} if set(parts) == {_BLOB} else parts
     if isinstance(value, list | tuple | set | frozenset):
         return [_without_bytes(part, blobs) for part in value]
     if isinstance(value, Path):
@@ -78,7 +80,10 @@ def _without_bytes(value: Any, blobs: dict[str, bytes]) -> Any:
 def _with_bytes(value: Any, blob: Callable[[str], bytes]) -> Any:
     if isinstance(value, dict):
         if set(value) == {_BLOB}:
-            return blob(value[_BLOB])
+            kept = value[_BLOB]
+            if isinstance(kept, str):
+                return blob(kept)
+            value = kept
         return {name: _with_bytes(part, blob) for name, part in value.items()}
     if isinstance(value, list):
         return [_with_bytes(part, blob) for part in value]

@@ -17,8 +17,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from triptych_apps.server.logs import describe, log
-from triptych_apps.server.problems import Problem, problem_of
+from triptych_apps.server.logs import describe, log, tell
+from triptych_apps.server.problems import Problem, is_own, problem_of
 
 MEDIA_TYPE = "text/event-stream"
 _MOST = 64  # streams of routes, each with a thread
@@ -51,10 +51,10 @@ class Streams:
             raise Problem(503, "the server is stopping", kind="stopping", retry_after=1)
         if self.open >= _MOST:
             raise Problem(503, f"{_MOST} streams are open, and more are not allowed", kind="overloaded", retry_after=5)
+        self.open += 1  # now, for others are asked for before this one has begun
         return await EventStream.opened(self._events(make))
 
     async def _events(self, make: Callable[[Callable[[], bool]], Iterator[BaseModel]]) -> AsyncIterator[bytes]:
-        self.open += 1
         source = _Source(make, self._draining)
         try:
             while (data := await source.next()) is not None:
@@ -154,10 +154,9 @@ class EventStream(Response):
         except StopAsyncIteration:
             return None
         except Exception as error:
-            problem = problem_of(error)
-            if problem.status == 500:
-                log.error("bug", extra={"fields": {**scope["triptych"], **describe(error)}})
-            piece = event("error", problem.json())
+            if is_own(error):
+                tell(error, **scope["triptych"])
+            piece = event("error", problem_of(error).json())
         self._pending = _next(self._events)
         return piece
 

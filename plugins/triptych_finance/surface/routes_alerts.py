@@ -92,7 +92,7 @@ class SilenceId(BaseModel):
 
 
 class Silences(BaseModel):
-    """The silences that hold or are still to come, and the companies that one may be about."""
+    """The silences that hold or are still to come."""
 
     silences: list[Silenced]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from triptych.errors import DataError
+from triptych.errors import DataError, MissingError
 from triptych.routes import RouteContext
 from triptych_finance.language.entities import Gazetteer
 from triptych_finance.monitor.memory import BOARD, COUNTERS, DRIFTS, UNKNOWN
@@ -101,8 +101,8 @@ def state(context: RouteContext) -> State:
     try:
         with shelf.reading() as tx:
             return State(there=True, message="", clock=_clock(tx.get_state(BOARD, "board")), **known)
-    except DataError as error:
-        message = str(error) if str(error) == ABSENT else f"The store cannot be read: {error.reason}"
+    except (DataError, MissingError) as error:
+        message = ABSENT if str(error) == ABSENT else f"The store cannot be read: {error}"
         return State(there=False, message=message, clock=None, **known)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from triptych.errors import DataError, MissingError
+from triptych.errors import DataError
 from triptych.predictor import Predictor
 from triptych.sql.databases import place_of
 from triptych_finance.store.store import Store
@@ -28,7 +28,10 @@ class Shelf:
 
     @contextmanager
     def reading(self) -> Iterator[Transaction]:
-        """As `Store.reading`. Raises `DataError` where there is no store, with the command that makes one."""
+        """As `Store.reading`. Raises `DataError` where there is no store, with the command that makes one.
+
+        Raises `MissingError` where the store cannot be reached, or is of a newer version.
+        """
         with self._opened().reading() as tx:
             yield tx
 
@@ -53,10 +56,7 @@ class Shelf:
             if self._store is not None:
                 self._store.close()  # questions under way keep their connections
             self._store = None
-            try:
-                self._store = Store.open(store_place(None), writer=False)
-            except MissingError as error:
-                raise DataError(str(error)) from error
+            self._store = Store.open(store_place(None), writer=False)
             self._identity = identity
             return self._store
 

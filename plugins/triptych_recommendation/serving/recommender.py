@@ -232,6 +232,13 @@ class Recommender:
         with self._live.lock.reading():
             return self._live.shelf.items[self._live.row(item)]
 
+    @property
+    def live(self) -> Live:
+        """What lists are made from, up to date; read it under its `lock.reading()`."""
+        self._check_open()
+        self._live.refresh()
+        return self._live
+
     def titles(self, items: Sequence[str]) -> dict[str, str]:
         """The title of each id, as of the latest list; an item without a title, or that is not there, has its id."""
         shelf = self._live.shelf

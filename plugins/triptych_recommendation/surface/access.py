@@ -29,9 +29,7 @@ def recommender(context: RouteContext) -> Recommender:
 
 def live(context: RouteContext) -> Live:
     """What lists are made from, up to date; read it under `lock.reading()`."""
-    found = recommender(context)._live
-    found.refresh()
-    return found
+    return recommender(context).live
 
 
 def store(context: RouteContext) -> Store:

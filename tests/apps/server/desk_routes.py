@@ -9,7 +9,7 @@ from enum import Enum
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from triptych.errors import DataError, RefusedError, UnknownNameError
+from triptych.errors import DataError, MissingError, RefusedError, UnknownNameError
 from triptych.hookspecs import hookimpl
 from triptych.routes import RouteContext
 from triptych.types import Media, PageSpec, RouteSpec
@@ -84,8 +84,12 @@ def put(context: RouteContext, query: DrawerQuery) -> Drawer:
         raise RefusedError("this is not for everybody")
     if query.label == "wrong":
         raise DataError("that is no label")
+    if query.label == "lost":
+        raise MissingError("the database at secret of the server does not answer")
     if query.label == "boom":
         raise RuntimeError("a secret of the client")
+    if query.label == "late":
+        raise TimeoutError("a secret of the client")
     if query.label == "slow":
         time.sleep(1)
     return Drawer(drawer=query.drawer, label=query.label)

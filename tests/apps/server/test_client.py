@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import threading
 import time
 from collections.abc import Iterator
@@ -160,6 +161,42 @@ class Busy(BaseHTTPRequestHandler):
 
     def log_message(self, *_: Any) -> None:
         pass
+
+
+class Short(BaseHTTPRequestHandler):
+    """Breaks off."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "10")
+        self.end_headers()
+        self.wfile.write(b"{")
+
+    log_message = Busy.log_message
+
+
+def test_what_breaks_off_is_a_connection_that_failed():
+    with HTTPServer(("127.0.0.1", 0), Short) as server:
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        with pytest.raises(ConnectionError, match="IncompleteRead"):
+            Client(f"http://127.0.0.1:{server.server_port}").about("desk")
+        thread.join()
+
+
+@pytest.mark.parametrize(("url", "port"), [("http://[::1]", 80), ("http://[::1]:8000", 8000), ("https://[::1]", 443)])
+def test_an_address_in_brackets_is_whole(url: str, port: int, monkeypatch: pytest.MonkeyPatch):
+    asked: list[tuple[str, int]] = []
+
+    def connect(self: http.client.HTTPConnection) -> None:
+        asked.append((self.host, self.port))
+        raise ConnectionError("nobody there")
+
+    monkeypatch.setattr(http.client.HTTPConnection, "connect", connect)
+    monkeypatch.setattr(http.client.HTTPSConnection, "connect", connect)
+    with pytest.raises(ConnectionError, match="nobody there"):
+        Client(url).about("desk")
+    assert asked == [("::1", port)]
 
 
 def test_it_waits_as_long_as_it_is_told_and_no_longer_than_it_has_patience(monkeypatch: pytest.MonkeyPatch):

@@ -31,6 +31,7 @@ from triptych_apps.server.decision_store import FILE, DecisionStore
 from triptych_apps.server.decisions import Recorder
 from triptych_apps.server.problems import Problem
 from triptych_apps.server.redaction import redact
+from triptych_apps.server.stored import request_fields, request_json
 
 
 @pytest.fixture(scope="module")
@@ -163,7 +164,7 @@ class Hiding:
     @hookimpl
     def triptych_redact(self, vertical: str, request: Request) -> Request | None:
         if request.text and "fail" in request.text:
-            raise RuntimeError("no model for names")
+            raise RuntimeError(f"no model for names in {request.text}")
         return request.model_copy(update={"text": request.text.replace("Ada", "[name]")}) if request.text else None
 
 
@@ -182,11 +183,43 @@ def test_what_is_stored_is_what_was_answered(desk_bundle, triptych_home, monkeyp
     first, second = rows(triptych_home)
     assert json.loads(first["request"]) == {"text": asked[0]}
     assert (second["request"], second["response"]) == (None, None)
+    assert second["error"] == "RefusedError by the plugin 'hiding'"
     assert type(results[1]).__name__ == "RefusedError"
     assert len(names) == 2
     content = b"".join(path.read_bytes() for path in triptych_home.glob(f"{FILE}*"))
     assert b"Ada" not in content
     assert b"4111" not in content
+
+
+def test_plugins_redact_where_no_decisions_are_kept_too(desk_bundle, monkeypatch):
+    asked: list[str | None] = []  # a vertical may keep what it is asked
+    answer = desk.Desk.answer
+    monkeypatch.setattr(desk.Desk, "answer", lambda self, r, p, c: (asked.append(r.text), answer(self, r, p, c))[1])
+    host = Host({"desk": desk, "hiding": Hiding()}, installed=False)
+    with run(desk_bundle, host=host, local=True) as running, running.client() as client:
+        assert client.post("/v1/desk/answer", json={"text": "red for Ada"}).status_code == 200
+        refused = client.post("/v1/desk/answer", json={"text": "fail Ada"})
+        assert (refused.status_code, error_kind(refused)) == (403, "refused")
+    assert asked == ["red for [name]"]
+
+
+class Searching(Request):
+    where: dict[str, Any]
+
+
+@pytest.mark.parametrize("value", ["0" * 64, 7, {"$blob": ["x"]}, {"$blob": "y", "z": 1}, None])
+def test_what_a_client_sends_is_never_taken_for_a_file(value: Any):
+    sent = {"text": "a", "image": b"picture", "where": {"$blob": value}}
+    text, blobs = request_json(Searching.model_validate(sent))
+    assert list(blobs.values()) == [b"picture"]
+    assert request_fields(text, blobs.__getitem__) == sent
+
+
+def test_what_is_erased_is_in_no_file(recorder, predictor, triptych_home):
+    _, (name, _) = answers(recorder, predictor, {"text": "red for Ada"}, {"text": "blue"})
+    assert recorder.store.erase([name]) == 1
+    assert recorder.store.move_log(whole=True)
+    assert b"Ada" not in b"".join(path.read_bytes() for path in triptych_home.glob(f"{FILE}*"))
 
 
 def test_a_full_disk_refuses_rather_than_answers_unrecorded(desk_bundle, triptych_home):

@@ -98,16 +98,20 @@ def test_a_body_and_a_path_are_one_query(ask: httpx.Client):
 @pytest.mark.parametrize(
     ("label", "drawer", "status", "kind"),
     [("x", "nowhere", 404, "not_found"), ("secret", "a", 403, "refused"), ("wrong", "a", 422, "invalid"),
-     ("boom", "a", 500, "internal"), ("slow", "a", 503, "timeout")],
+     ("boom", "a", 500, "internal"), ("late", "a", 500, "internal"), ("slow", "a", 503, "timeout"),
+     ("lost", "a", 503, "unavailable")],
 )  # fmt: skip
 def test_errors_have_their_status(
     ask: httpx.Client, label: str, drawer: str, status: int, kind: str, caplog: pytest.LogCaptureFixture
 ):
     found = ask.post(f"/v1/desk/drawers/{drawer}", json={"label": label})
     assert (found.status_code, error_kind(found)) == (status, kind)
-    assert "secret of the client" not in found.text
+    assert "secret of" not in found.text
+    assert ("retry-after" in found.headers) == (status == 503)
     assert "left" not in found.text  # the names that exist
-    if status == 500:
+    if kind == "unavailable":
+        wait(lambda: "missing" in caplog.messages)
+    elif status == 500:
         wait(lambda: "bug" in caplog.messages)
     else:
         assert "bug" not in caplog.messages

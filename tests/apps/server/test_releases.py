@@ -165,6 +165,15 @@ def test_a_server_that_cannot_open_a_release_goes_on_and_says_so(
         plan = read_plan(output)
         assert plan is not None
         assert (plan.service, plan.open) == (old, ())  # it was taken back
+        asked = {"vertical": "desk", "action": "promote", "version": new, "force": True}
+        refused = client.post("/v1/_server/versions", json=asked)
+        assert refused.status_code == 422
+        assert "goes on as it was" in refused.json()["error"]["message"]
+        assert read_plan(output) == plan
+        change(output, "promote", new, force=True)
+        service = running.site.services[0]
+        wait(lambda: bool(service._follower._failed))
+        assert [release.version for release in service.releases] == [old]  # once, though it is the one before, too
         answer = client.post("/v1/desk/answer", json={"text": "red"})
         assert (answer.status_code, answer.headers["triptych-release"]) == (200, old)
         assert client.get("/health/ready").status_code == 200

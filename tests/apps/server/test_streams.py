@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from tests.apps.server import desk_routes
 from tests.apps.server.conftest import Running, error_kind, run, wait
 from tests.apps.server.test_plugin_routes import host
 from triptych_apps.server import streams
+from triptych_apps.server.problems import Problem
 from triptych_apps.server.settings import Settings
 
 EVENTS = {"accept": "text/event-stream"}
@@ -72,6 +74,19 @@ def test_there_are_only_so_many(served: Running, ask: httpx.Client, monkeypatch:
         assert int(refused.headers["retry-after"]) >= 5
     wait(lambda: served.site.plugin_routes._streams.open == 0)
     assert ask.get("/v1/desk/ticks?most=1").status_code == 200
+
+
+def test_those_that_come_at_once_are_counted_too(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(streams, "_MOST", 2)
+
+    async def refused() -> list[int]:
+        many = streams.Streams(lambda: False)
+        found = await asyncio.gather(*(many.of(lambda _: iter([])) for _ in range(5)), return_exceptions=True)
+        while many.open:
+            await asyncio.sleep(0.001)
+        return [one.status for one in found if isinstance(one, Problem)]
+
+    assert asyncio.run(refused()) == [503] * 3
 
 
 def test_a_comment_keeps_a_silent_stream_alive(ask: httpx.Client, monkeypatch: pytest.MonkeyPatch):

@@ -18,7 +18,7 @@ from sqlalchemy import Engine, event
 import triptych_finance
 from tests.apps.pages import finance_parts
 from tests.apps.pages.finance_bundle import START, Newsroom, write_finance
-from triptych.errors import DataError, RefusedError, UnknownNameError
+from triptych.errors import DataError, MissingError, RefusedError, UnknownNameError
 from triptych.host import Host
 from triptych.predictor import load
 from triptych.routes import RouteContext
@@ -109,6 +109,18 @@ def test_a_file_that_is_no_store_is_told_of_and_not_taken_for_an_empty_one(conte
     told = state(context)
     assert not told.there
     assert told.message.startswith("The store cannot be read")
+
+
+def test_a_database_that_does_not_answer_is_no_fault_of_the_question(
+    context: RouteContext, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv(STORE, "postgresql://ann:s3cret@127.0.0.1:1/none")
+    told = state(context)
+    assert not told.there
+    assert told.message.startswith("The store cannot be read")
+    assert "s3cret" not in told.message
+    with pytest.raises(MissingError, match="does not answer"):
+        overview(context, OverviewQuery())
 
 
 def test_the_overview_has_all_and_is_narrowed_and_ordered(context: RouteContext, room: Newsroom):

@@ -1,6 +1,6 @@
 // The newest decisions, and one of them whole.
 
-import { ago, api, el, percent, toast } from "/pages/_shared/site.js";
+import { ago, api, el, fact, percent, toast } from "/pages/_shared/site.js";
 import { badge, fill, price, table } from "./parts.js";
 import { answer, input } from "./review.js";
 
@@ -29,10 +29,6 @@ function said(verdict, label) {
   if (verdict === null) return el("span", { class: "muted" }, "–");
   if (verdict === "label") return badge(label, "accent");
   return badge(verdict, verdict === "correct" ? "good" : "bad");
-}
-
-function fact(name, value) {
-  return el("div", {}, el("dt", {}, name), el("dd", {}, value));
 }
 
 /** Show one decision. Raises what the server answers in its place. */

@@ -12,9 +12,17 @@ const EVERY_MS = 3_000;
 const SLOWLY = 5; // times that what seldom changes is asked for less often
 const node = (id) => document.getElementById(id);
 let overview = null;
-let chosen = decodeURIComponent(location.hash.slice(1));
+let chosen = fromAddress();
 let turn = 0;
 let answered = "";
+
+function fromAddress() {
+  try {
+    return decodeURIComponent(location.hash.slice(1));
+  } catch {
+    return ""; // typed by hand, and wrong
+  }
+}
 
 const state = () => overview.verticals.find((v) => v.vertical === chosen) ?? overview.verticals[0];
 
@@ -101,9 +109,10 @@ async function lists() {
 
 async function tick() {
   if (document.visibilityState === "visible" && !document.querySelector("dialog[open]")) {
-    await guarded(refresh());
+    if (overview === null) await begin(); // the server could not be reached before
+    else await guarded(refresh());
     turn += 1;
-    if (turn % SLOWLY === 0 && state().releases.length) {
+    if (overview && turn % SLOWLY === 0 && state().releases.length) {
       await lists();
       await guarded(showVersions(state(), refresh));
       await guarded(showKeys());
@@ -116,10 +125,13 @@ node("ledger-version").addEventListener("change", (event) => guarded(load(state(
 node("ledger-axis").addEventListener("change", () => guarded(draw()));
 node("review").addEventListener("reviewed", () => guarded(showDecisions(state())));
 
-await guarded(refresh());
-if (overview) {
+async function begin() {
+  await guarded(refresh());
+  if (overview === null) return;
   answered = state().releases.map((r) => r.figures.answers).join();
   await everything();
 }
+
+await begin();
 ready();
 setTimeout(tick, EVERY_MS);

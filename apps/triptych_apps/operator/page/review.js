@@ -86,7 +86,9 @@ async function file(id, field) {
     if (field === "audio") return el("audio", { src: url, controls: true, "aria-label": "Sound of the request" });
     const picture = el("img", { src: url, alt: `Picture of the request (${field})`, class: "asked" });
     const shown = await picture.decode().then(() => true, () => false); // only the browser knows what it can draw
-    return shown ? picture : el("a", { href: url, download: field }, `${field} (a file)`);
+    if (!shown) return el("a", { href: url, download: field }, `${field} (a file)`);
+    URL.revokeObjectURL(url); // what is drawn stays
+    return picture;
   } catch (error) {
     return el("p", { class: "bad small" }, `${field}: ${error.message}`);
   }

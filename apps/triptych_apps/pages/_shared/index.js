@@ -1,4 +1,4 @@
-import { api, el, hasKey, money, ready } from "./site.js";
+import { api, el, fact, hasKey, money, ready } from "./site.js";
 
 const health = document.getElementById("health");
 
@@ -12,10 +12,6 @@ async function tellHealth() {
     health.textContent = "the server cannot be reached";
     health.className = "badge bad";
   }
-}
-
-function fact(name, value) {
-  return el("div", {}, el("dt", {}, name), el("dd", {}, value));
 }
 
 async function tellAbout(card) {

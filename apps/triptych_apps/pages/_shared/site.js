@@ -192,6 +192,7 @@ const PROPERTIES = new Set(["value", "checked", "selected", "disabled", "indeter
 const SAFE = new Set(["http:", "https:", "mailto:", "blob:"]);
 
 function safe(value) {
+  if (!URL.canParse(value, location.href)) return false;
   const url = new URL(value, location.href);
   return SAFE.has(url.protocol) || (url.protocol === "data:" && /^data:(image\/(png|jpeg|gif|webp)|audio\/)/.test(value));
 }
@@ -215,6 +216,11 @@ export function el(tag, attributes = {}, ...children) {
   node.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
   set(node, "value", value); // of a select, which needs its options first
   return node;
+}
+
+/** A name and its value, for a `dl`. */
+export function fact(name, ...value) {
+  return el("div", {}, el("dt", {}, name), el("dd", {}, ...value));
 }
 
 /** Tell something for a few seconds; what is bad stays until it is closed. */

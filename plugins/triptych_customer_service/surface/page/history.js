@@ -53,7 +53,7 @@ export function reallyErase() {
     const answer = (value, kind) =>
       el("button", { type: "button", class: `button ${kind}`, on: { click: () => box.close(value) } }, value);
     box.append(el("h2", { id: "erase-title" }, "Erase this conversation?"));
-    box.append(el("p", {}, "Its messages, pictures, voice notes and hand-offs are erased. This cannot be undone."));
+    box.append(el("p", {}, "Its messages, pictures, voice notes, hand-offs and feedback are erased. This cannot be undone. The record of decisions, where this server keeps one, stays as it is."));
     box.append(el("div", { class: "row" }, answer("Keep", "second"), answer("Erase", "danger")));
     box.addEventListener("close", () => {
       box.remove();

@@ -16,6 +16,8 @@ class Chat {
     this.id = null; // of the conversation, known from its first message on
     this.turns = 0; // that the server has of it, as far as this page knows
     this.asked = false; // whether the last answer was a question
+    this.shown = 0; // how often another conversation was shown: what comes later than that is not drawn any more
+    this.pending = new Set(); // conversations that wait for an answer
     this.intents = [];
     this.composer = new Composer((message) => this.deliver(message));
     find("new").addEventListener("click", () => this.begin());
@@ -51,57 +53,57 @@ class Chat {
 
   begin() {
     mine.enter(null);
-    this.id = null;
-    this.turns = 0;
-    this.asked = false;
-    this.composer.setBusy(false);
-    find("thread").replaceChildren();
+    this.turnTo(null, 0);
     this.showHead("New conversation");
     this.hideMine();
     this.composer.words.focus();
     return this.refreshList();
   }
 
+  /** Leave what is shown, for an empty thread of this conversation. */
+  turnTo(id, turns) {
+    this.shown += 1;
+    this.id = id;
+    this.turns = turns;
+    this.asked = false;
+    this.composer.setBusy(this.pending.has(id));
+    const thread = find("thread");
+    for (const node of thread.querySelectorAll("[src^='blob:']")) URL.revokeObjectURL(node.src);
+    thread.replaceChildren();
+  }
+
   /** Show a stored conversation from its beginning. */
   async open(id) {
     this.hideMine();
+    const own = (this.shown += 1);
     let thread;
+    let files;
     try {
       thread = await api(`${API}/conversations/${id}`);
+      files = await Promise.all(thread.turns.map((line) => keptMedia(id, line)));
     } catch (error) {
+      if (own !== this.shown) return;
       if (error.status !== 404) return toast(trouble(error).text, "bad");
       mine.forget(id);
       return this.begin();
     }
-    this.id = id;
+    if (own !== this.shown) return; // another one was chosen meanwhile
     mine.enter(id);
-    this.composer.setBusy(false);
-    find("thread").replaceChildren();
-    for (const line of thread.turns) await this.showTurn(line);
-    this.turns = thread.turns.length;
+    this.turnTo(id, thread.turns.length);
+    thread.turns.forEach((line, row) => this.showTurn(line, files[row]));
     this.forgetAnsweredDraft(thread);
     await this.refreshList();
     this.scrollDown();
   }
 
-  async showTurn({ turn, answer, feedback, media: kept }) {
+  showTurn({ turn, answer, feedback }, files) {
     if (turn.role === "assistant") {
       const shown = answer ?? { ...BARE, answer: turn.text, status: turn.status, intent: turn.intent };
       this.showAnswer({ ...shown, number: turn.number }, mine.note(this.id, turn.number), feedback);
       return;
     }
-    const urls = await Promise.all(kept.map((name) => this.keptMedia(turn.number, name)));
-    const found = Object.fromEntries(kept.map((name, row) => [name, urls[row]]));
-    const gone = turn.attachments.map((one) => one.split(" ")[0]).filter((name) => !found[name]);
-    find("thread").append(messageCard({ ...turn, ...found, gone }));
-  }
-
-  async keptMedia(number, name) {
-    try {
-      return await media(`${API}/conversations/${this.id}/media/${number}/${name}`);
-    } catch {
-      return null;
-    }
+    const gone = turn.attachments.map((one) => one.split(" ")[0]).filter((name) => !files[name]);
+    find("thread").append(messageCard({ ...turn, ...files, gone }));
   }
 
   /** Words that were on their way when the page was left: the server has them, or they are still in the composer. */
@@ -120,6 +122,7 @@ class Chat {
   /** Send a message and show what comes of it, at its place. */
   async deliver(message) {
     this.id ??= mine.fresh();
+    this.shown += 1; // a conversation that is still being read does not take the place of this one
     const card = messageCard({
       text: message.text,
       image: message.image && URL.createObjectURL(message.image),
@@ -137,12 +140,14 @@ class Chat {
     const waiting = waitingCard();
     card.after(waiting);
     this.scrollDown();
+    this.pending.add(id);
     this.composer.setBusy(true);
     try {
       const { answer, about } = await ask({ ...message, conversation: id }, (before) => waitFor(waiting, before));
       mine.remember(id, answer.number, about);
       if (mine.draft().trim() === message.text) mine.draft("");
       if (this.id !== id) return;
+      if (!waiting.isConnected) return await this.open(id); // it was left and entered again
       this.turns = answer.number;
       showReadings(card, answer);
       const shown = this.showAnswer(answer, about, null, waiting);
@@ -150,9 +155,11 @@ class Chat {
       shown.scrollIntoView({ block: "nearest" });
       await this.refreshList();
     } catch (error) {
-      if (this.id === id) this.tell(error, message, card);
+      if (this.id === id && card.isConnected) this.tell(error, message, card);
+      else toast(`A message in another conversation was not answered. ${trouble(error).text}`, "bad");
     } finally {
       waiting.remove();
+      this.pending.delete(id);
       if (this.id === id) this.composer.setBusy(false);
     }
   }
@@ -240,15 +247,18 @@ class Chat {
   }
 
   async erase() {
+    const { id } = this;
     if (!(await reallyErase())) return;
+    if (this.pending.has(id)) return toast("An answer is on its way, which would be kept. Erase it afterwards.", "bad");
     try {
-      const erased = await busy(find("erase"), api(`${API}/conversations/${this.id}`, { method: "DELETE" }));
+      const erased = await busy(find("erase"), api(`${API}/conversations/${id}`, { method: "DELETE" }));
       toast(erased.message, erased.complete ? "good" : "info");
     } catch (error) {
       if (error.status !== 404) return toast(trouble(error).text, "bad");
     }
-    mine.forget(this.id);
-    await this.begin();
+    mine.forget(id);
+    if (this.id === id) await this.begin();
+    else await this.refreshList();
   }
 
   /** On a narrow screen, the list of conversations covers the one that is open. */
@@ -270,6 +280,13 @@ class Chat {
   scrollDown() {
     find("scroll").scrollTop = find("scroll").scrollHeight;
   }
+}
+
+/** The kept files of a turn as object URLs by their names; null in the place of one that cannot be had. */
+async function keptMedia(id, { turn, media: kept }) {
+  const fetched = kept.map((name) => media(`${API}/conversations/${id}/media/${turn.number}/${name}`).catch(() => null));
+  const urls = await Promise.all(fetched);
+  return Object.fromEntries(kept.map((name, row) => [name, urls[row]]));
 }
 
 const BARE = { confidence: 0, evidence: [], alternatives: [], attribution: {}, citation: null, handoff: null };

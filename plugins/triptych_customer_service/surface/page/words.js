@@ -55,6 +55,7 @@ export function trouble(error) {
 
 function busyText(error) {
   if (error.kind === "starting") return "The server is just starting. Your message is kept here.";
+  if (error.kind === "unavailable") return "The server cannot answer at this moment. Your message is kept here.";
   if (error.kind === "timeout") return "The answer took too long. Your message is kept here.";
   return "Too many people are asking at this moment. Your message is kept here.";
 }

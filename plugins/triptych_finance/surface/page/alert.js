@@ -1,8 +1,8 @@
 // One alert: its numbers, its evidence, and what an analyst says of it.
 
-import { api, busy, el, number, percent, toast } from "/pages/_shared/site.js";
+import { api, busy, el, fact, number, percent, toast } from "/pages/_shared/site.js";
 import { analyst, analystField } from "./analyst.js";
-import { entityLink, fact, headline, KINDS, later, mark, redraw, score, several, signed, stateBadge, time, under, when } from "./common.js";
+import { entityLink, headline, KINDS, later, mark, redraw, score, several, signed, stateBadge, time, under, when } from "./common.js";
 import { silenceForm } from "./silences.js";
 
 /** The panel of an alert. `refresh` reads it anew and leaves what is being typed alone. */
@@ -100,7 +100,7 @@ function past(one) {
 }
 
 function source(one) {
-  const text = one.title || (one.url ? new URL(one.url).hostname : one.entity);
+  const text = one.title || (URL.canParse(one.url) ? new URL(one.url).hostname : one.entity);
   return el("span", {}, headline(text, one.url));
 }
 

@@ -1,6 +1,6 @@
 // What the views of this page share: words, figures, small drawings.
 
-import { day, el } from "/pages/_shared/site.js";
+import { el } from "/pages/_shared/site.js";
 
 export const KINDS = { negative: "Negative turn", positive: "Positive turn", volume: "Unusual volume" };
 export const STATES = {
@@ -37,8 +37,6 @@ export function when(iso) {
 export function time(iso) {
   return el("time", { datetime: iso, title: when(iso) }, when(iso));
 }
-
-export { day };
 
 /** "1 item", "3 items". */
 export function several(count, one, more = `${one}s`) {
@@ -97,10 +95,6 @@ export function mark(text, value) {
 /** What is told, and how the address of a source is linked. */
 export function headline(text, url) {
   return url ? el("a", { href: url, rel: "noopener noreferrer", target: "_blank" }, text) : text;
-}
-
-export function fact(name, ...value) {
-  return el("div", {}, el("dt", {}, name), el("dd", {}, ...value));
 }
 
 export function tile(name, value, note = "", kind = "") {

@@ -1,6 +1,6 @@
 // One company or sector: its index over time, what was said, its alerts, and silencing it.
 
-import { api, el, plot } from "/pages/_shared/site.js";
+import { api, el, fact, plot } from "/pages/_shared/site.js";
 import { headline, KINDS, later, marked, redraw, score, several, signed, STATES, stateBadge, time, under, when } from "./common.js";
 import { silenceForm } from "./silences.js";
 
@@ -79,10 +79,9 @@ function escaped(entity) {
 }
 
 function figures(said) {
-  const one = (name, ...value) => el("div", {}, el("dt", {}, name), el("dd", {}, ...value));
   const needs = said.threshold === null ? "no alarm possible now" : `alarm at ${said.threshold.toFixed(1)} bits`;
-  return [one("Index", score(said.index.at(-1))), one("Change", score(said.change.at(-1))),
-    one("Surprise", `${(said.statistic ?? 0).toFixed(1)} bits`, el("span", { class: "muted small" }, ` ${needs}`))];
+  return [fact("Index", score(said.index.at(-1))), fact("Change", score(said.change.at(-1))),
+    fact("Surprise", `${(said.statistic ?? 0).toFixed(1)} bits`, el("span", { class: "muted small" }, ` ${needs}`))];
 }
 
 function spoken(said) {

@@ -18,7 +18,11 @@ let told = new Map(); // alerts that were told of, by id
 
 function place() {
   const [name, ...rest] = location.hash.replace(/^#\/?/, "").split("/");
-  return { name: name in VIEWS ? name : "overview", rest: rest.map(decodeURIComponent) };
+  try {
+    return { name: name in VIEWS ? name : "overview", rest: rest.map(decodeURIComponent) };
+  } catch {
+    return { name: "overview", rest: [] }; // typed by hand, and wrong
+  }
 }
 
 async function show({ focus = false } = {}) {
