@@ -29,8 +29,9 @@ class Curve:
 
     def __init__(self, cosines: Floats, scores: Floats) -> None:
         order = np.argsort(cosines, kind="stable")
-        starts = np.arange(0, len(order), _GROUP)
-        sizes = np.minimum(len(order) - starts, _GROUP)
+        groups = max(1, len(order) // _GROUP) if len(order) else 0  # of about one size: a small one would say little
+        starts = np.arange(groups) * len(order) // max(groups, 1)
+        sizes = np.diff(np.append(starts, len(order)))
         means = [np.add.reduceat(of[order], starts) / sizes if len(order) else of for of in (cosines, scores)]
         self._cosines = means[0].astype(np.float64)
         blocks = [[mean, size, 1] for mean, size in zip(means[1].tolist(), sizes.tolist(), strict=True)]
