@@ -61,7 +61,7 @@ def test_a_user_gets_what_his_taste_suits_and_nothing_he_knows(open_shop: Open) 
     past = served.events(served.catalogue())
     known = {past.items[row] for row in past.history(past.users.index("u0")).items}
     assert not known & set(found.ids)
-    assert found.items[0].score == 1.0
+    assert max(one.score for one in found.items) == 1.0  # not always on top: chance may explore the best
     assert all(one.reason == "behaviour" for one in found.items)
 
 
