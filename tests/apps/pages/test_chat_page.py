@@ -299,20 +299,21 @@ def test_an_answer_that_was_lost_on_its_way_is_shown_and_not_asked_for_twice(pag
 
 
 def test_the_keyboard_alone_is_enough(page: Any):
-    assert page.evaluate("document.activeElement.id") == "words"
+    until(page, "document.activeElement.id === 'words'")
     page.keyboard.type("where is")
     page.keyboard.press("Shift+Enter")
     page.keyboard.type("my parcel")
     page.keyboard.press("Enter")
     answered(page, 0)
     assert page.locator(".from-customer .words").inner_text() == "where is\nmy parcel"
-    assert page.evaluate("document.activeElement.id") == "words"
+    until(page, "document.activeElement.id === 'words'")
     page.keyboard.type("x")
     order = []
     for _ in range(3):
         page.keyboard.press("Tab")
         order.append(page.evaluate("document.activeElement.id"))
     assert order == ["attach", "record", "send"]
+    page.locator(".article").first.wait_for()
     for _ in range(60):
         page.keyboard.press("Shift+Tab")
         if page.evaluate("document.activeElement.className") == "article":
@@ -321,7 +322,7 @@ def test_the_keyboard_alone_is_enough(page: Any):
     page.locator("dialog[open]").wait_for()
     page.keyboard.press("Escape")
     page.locator("dialog[open]").wait_for(state="detached")
-    assert page.evaluate("document.activeElement.className") == "article"
+    until(page, "document.activeElement.className === 'article'")
 
 
 def test_on_a_phone_nothing_is_wider_than_the_screen(page: Any):
