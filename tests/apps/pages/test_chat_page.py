@@ -308,6 +308,7 @@ def test_the_keyboard_alone_is_enough(page: Any):
     assert page.locator(".from-customer .words").inner_text() == "where is\nmy parcel"
     until(page, "document.activeElement.id === 'words'")
     page.keyboard.type("x")
+    until(page, "!document.getElementById('send').disabled")
     order = []
     for _ in range(3):
         page.keyboard.press("Tab")
