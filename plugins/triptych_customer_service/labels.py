@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from triptych.data.kinds import suffix
 from triptych.errors import ConfigError
 from triptych_customer_service.conversations import Conversations, Line
-from triptych_customer_service.surface.kinds import suffix
 
 COLUMNS = ("id", "text", "image", "audio", "label", "group", "decision")
 _CONFIRMED = ("answered", "not_in_knowledge_base")  # statuses whose intent a thumb up confirms

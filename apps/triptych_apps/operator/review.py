@@ -2,41 +2,16 @@
 
 from __future__ import annotations
 
-import datetime
-import json
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from triptych.data.kinds import media_type
 from triptych.errors import UnknownNameError
 from triptych.types import Media
 from triptych_apps.operator.overview import service_of
 from triptych_apps.server import reviewing
-from triptych_apps.server.decision_store import DecisionStore, time_of
 from triptych_apps.server.own import ServerContext
-
-_SHOWN = 160  # characters of a text in a list
-_KINDS = (
-    (b"\x89PNG\r\n\x1a\n", 0, "image/png"),
-    (b"\xff\xd8\xff", 0, "image/jpeg"),
-    (b"GIF8", 0, "image/gif"),
-    (b"WEBP", 8, "image/webp"),
-    (b"WAVE", 8, "audio/wav"),
-    (b"OggS", 0, "audio/ogg"),
-    (b"fLaC", 0, "audio/flac"),
-    (b"ID3", 0, "audio/mpeg"),
-    (b"\xff\xfb", 0, "audio/mpeg"),
-    (b"\x1a\x45\xdf\xa3", 0, "audio/webm"),
-    (b"ftyp", 4, "audio/mp4"),
-)
-_NEWEST = """
-SELECT d.batch || '-' || d.place AS id, r.version, r.variant, d.label, d.confidence, d.fallback, d.cost,
-    d.error, d.request, v.verdict, v.label AS verdict_label
-FROM decision d JOIN release r ON r.id = d.release
-LEFT JOIN verdict v ON v.id = (SELECT max(id) FROM verdict w WHERE w.batch = d.batch AND w.place = d.place)
-WHERE r.vertical = ? ORDER BY d.batch DESC, d.place DESC LIMIT ?
-"""
 
 
 class Listed(BaseModel):
@@ -81,28 +56,11 @@ class Queue(BaseModel):
     accuracy: reviewing.Accuracy | None
 
 
-class Recent(BaseModel):
-    """A decision in a list."""
-
-    id: str
-    at: str
-    version: str
-    variant: str
-    text: str
-    label: str | None
-    confidence: float | None
-    fallback: bool
-    cost: float | None
-    error: str | None
-    verdict: reviewing.Verdict | None
-    verdict_label: str | None
-
-
 class Decisions(BaseModel):
     """The newest ones."""
 
     kept: bool
-    decisions: list[Recent]
+    decisions: list[reviewing.Recent]
 
 
 def queue(context: ServerContext, query: Listed) -> Queue:
@@ -129,12 +87,7 @@ def newest(context: ServerContext, query: Listed) -> Decisions:
     service, path = service_of(context, query.vertical), _path(context)
     if path is None:
         return Decisions(kept=False, decisions=[])
-    store = DecisionStore(path)
-    try:
-        rows = store.rows(_NEWEST, (service.name, query.limit))
-    finally:
-        store.close()
-    return Decisions(kept=True, decisions=[_recent(row) for row in rows])
+    return Decisions(kept=True, decisions=reviewing.newest(query.limit, service.name, path=path))
 
 
 def decision(context: ServerContext, query: Named) -> reviewing.Decision:
@@ -155,14 +108,6 @@ def verdict(context: ServerContext, query: Said) -> reviewing.Given:
     return reviewing.verdict(query.id, query.verdict, by=context.caller, label=query.label, note=query.note, path=path)
 
 
-def media_type(content: bytes) -> str:
-    """Of a picture or a sound by its first bytes; what is neither is no more than bytes to a browser."""
-    for mark, at, kind in _KINDS:
-        if content[at : at + len(mark)] == mark:
-            return kind
-    return "application/octet-stream"
-
-
 def _path(context: ServerContext) -> Path | None:
     """The file with decisions, None where none are kept."""
     for service in context.site.services:
@@ -176,10 +121,3 @@ def _kept(context: ServerContext, identity: str) -> Path:
     if path is None:
         raise UnknownNameError("decision", identity, [])
     return path
-
-
-def _recent(row: dict[str, Any]) -> Recent:
-    request = json.loads(row.pop("request") or "{}")
-    text = str(request.get("text") or "") if isinstance(request, dict) else ""
-    at = datetime.datetime.fromtimestamp(time_of(row["id"]) / 1000, datetime.UTC).isoformat(timespec="milliseconds")
-    return Recent(at=at, text=text[:_SHOWN], **row)

@@ -22,6 +22,7 @@ from triptych_apps.server.decision_store import DecisionStore, time_of
 Verdict = Literal["label", "correct", "wrong"]
 VERDICTS: tuple[Verdict, ...] = ("label", "correct", "wrong")
 NEWEST = 10_000  # decisions of a vertical that the queue and the estimate look at
+_SHOWN = 160  # characters of a text in a list
 _LONGEST_LABEL, _LONGEST_NOTE, _LONGEST_NAME = 200, 2_000, 200
 _CANDIDATES = """
 SELECT d.batch || '-' || d.place AS name, d.confidence, d.margin, d.in_scope, d.attention, d.lot, d.label,
@@ -31,6 +32,13 @@ FROM decision d
 LEFT JOIN verdict v ON v.id = (SELECT max(id) FROM verdict w WHERE w.batch = d.batch AND w.place = d.place)
 WHERE d.release IN (SELECT id FROM release WHERE vertical = ?) AND d.confidence IS NOT NULL
 ORDER BY d.batch DESC, d.place DESC LIMIT ?
+"""
+_NEWEST = """
+SELECT d.batch || '-' || d.place AS id, r.version, r.variant, d.label, d.confidence, d.fallback, d.cost,
+    d.error, d.request, v.verdict, v.label AS verdict_label
+FROM decision d JOIN release r ON r.id = d.release
+LEFT JOIN verdict v ON v.id = (SELECT max(id) FROM verdict w WHERE w.batch = d.batch AND w.place = d.place)
+WHERE r.vertical = ? ORDER BY d.batch DESC, d.place DESC LIMIT ?
 """
 
 
@@ -74,6 +82,23 @@ class Decision(Item):
     reviewed: str | None = None
 
 
+class Recent(BaseModel):
+    """A decision in a list."""
+
+    id: str
+    at: str
+    version: str
+    variant: str
+    text: str
+    label: str | None
+    confidence: float | None
+    fallback: bool
+    cost: float | None
+    error: str | None
+    verdict: Verdict | None
+    verdict_label: str | None
+
+
 class Given(BaseModel):
     """A verdict that was written down."""
 
@@ -103,6 +128,12 @@ def queue(limit: int = 50, vertical: str | None = None, *, path: Path | None = N
         queues = [_queue(store, name, limit) for name in names]
         places = [place for row in range(limit) for places in queues for place in places[row : row + 1]][:limit]
         return [_item(store, place) for place in places]
+
+
+def newest(limit: int, vertical: str, *, path: Path | None = None) -> list[Recent]:
+    """The newest decisions of a vertical, failed ones too; none where nothing was decided yet."""
+    with _open(path) as store:
+        return [_recent(row) for row in store.rows(_NEWEST, (vertical, limit))]
 
 
 def show(name: str, *, path: Path | None = None) -> Decision:
@@ -228,13 +259,12 @@ def _decision(row: dict[str, Any]) -> Decision:
     request = json.loads(row["request"] or "{}")
     response = None if row["response"] is None else json.loads(row["response"])
     scores = json.loads(row["scores"] or "{}").get("labels", {})
-    at = datetime.datetime.fromtimestamp(time_of(row["batch"]) / 1000, datetime.UTC)
     return Decision(
         **{name: row[name] for name in ("vertical", "version", "variant", "label", "error", "cost", "bundle", "digest",
            "index_digest", "data_digest", "vertical_version", "triptych_version", "verdict", "verdict_label",
            "reviewer", "note", "reviewed")},
         id=row["name"],
-        at=at.isoformat(timespec="milliseconds"),
+        at=_moment(row["batch"]),
         text=str(request.get("text") or ""),
         media=list(_media(request)),
         answer="" if response is None else str(response["answer"]),
@@ -244,6 +274,18 @@ def _decision(row: dict[str, Any]) -> Decision:
         response=response,
         fallback=bool(row["fallback"]),
     )  # fmt: skip
+
+
+def _recent(row: dict[str, Any]) -> Recent:
+    request = json.loads(row.pop("request") or "{}")
+    text = str(request.get("text") or "") if isinstance(request, dict) else ""
+    return Recent(at=_moment(row["id"]), text=text[:_SHOWN], **row)
+
+
+def _moment(name: str) -> str:
+    """When a batch was answered, or the one of a decision."""
+    at = datetime.datetime.fromtimestamp(time_of(name) / 1000, datetime.UTC)
+    return at.isoformat(timespec="milliseconds")
 
 
 def _media(request: dict[str, Any]) -> dict[str, str]:

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from triptych.data.kinds import media_type
 from triptych.errors import MissingError, UnknownNameError
 from triptych.routes import RouteContext
 from triptych.types import Media
@@ -16,7 +17,6 @@ from triptych_customer_service.conversations import Conversations, Line
 from triptych_customer_service.intents import OUT_OF_SCOPE, intent_text
 from triptych_customer_service.responses import ConversationId, CustomerAnswer, Feedback, Turn
 from triptych_customer_service.settings import Settings
-from triptych_customer_service.surface.kinds import media_type
 
 _ID = r"[A-Za-z0-9_.-]{1,64}"
 _LARGEST = 2**53  # of a number that every JSON reader takes

@@ -22,7 +22,9 @@ from tests.apps.server import desk
 from tests.core.runtime.bundles import write_exported, write_space
 from triptych.bundle import BundleWriter, Manifest
 from triptych.host import Host
+from triptych.predictor import Predictor, load
 from triptych.runtime.open import variant_path
+from triptych_apps.server.decisions import Recorder
 from triptych_apps.server.launch import _listen, _Server
 from triptych_apps.server.service import Service
 from triptych_apps.server.settings import Settings
@@ -72,6 +74,18 @@ def write_untrained(folder: Path, vertical: str, settings: dict[str, Any]) -> Pa
 def customer_service(tmp_path_factory: pytest.TempPathFactory) -> Path:
     readers = {"ocr": "off", "asr": "off"}
     return write_untrained(tmp_path_factory.mktemp("customer-service"), "customer-service", {"readers": readers})
+
+
+@pytest.fixture(scope="module")
+def predictor(desk_bundle: Path) -> Predictor:
+    return load(desk_bundle, host=desk_host())
+
+
+@pytest.fixture
+def recorder(triptych_home: Path) -> Iterator[Recorder]:
+    made = Recorder()
+    yield made
+    made.close()
 
 
 @dataclass

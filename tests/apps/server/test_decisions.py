@@ -9,7 +9,7 @@ import shutil
 import signal
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -32,18 +32,6 @@ from triptych_apps.server.decisions import Recorder
 from triptych_apps.server.problems import Problem
 from triptych_apps.server.redaction import redact
 from triptych_apps.server.stored import request_fields, request_json
-
-
-@pytest.fixture(scope="module")
-def predictor(desk_bundle: Path) -> Predictor:
-    return load(desk_bundle, host=desk_host())
-
-
-@pytest.fixture
-def recorder(triptych_home: Path) -> Iterator[Recorder]:
-    made = Recorder()
-    yield made
-    made.close()
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import random
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.apps.conftest import Call
-from tests.apps.server.conftest import desk_host
 from tests.apps.shop import WORDS, write_picture, write_table
 from tests.core.runtime import serving
 from tests.core.runtime.bundles import write_exported
@@ -30,18 +28,6 @@ from triptych.types import VerticalSpec
 from triptych_apps.server import ranking, reviewing
 from triptych_apps.server.decisions import Recorder
 from triptych_apps.server.ranking import Candidate
-
-
-@pytest.fixture(scope="module")
-def predictor(desk_bundle: Path) -> Predictor:
-    return load(desk_bundle, host=desk_host())
-
-
-@pytest.fixture
-def recorder(triptych_home: Path) -> Iterator[Recorder]:
-    made = Recorder()
-    yield made
-    made.close()
 
 
 def answers(recorder: Recorder, predictor: Predictor, *requests: dict[str, Any]) -> list[str]:

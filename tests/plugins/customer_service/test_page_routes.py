@@ -18,6 +18,7 @@ from click.testing import CliRunner
 from pydantic import ValidationError
 
 from tests.plugins.customer_service.conftest import prediction
+from triptych.data.kinds import media_type, suffix
 from triptych.errors import UnknownNameError
 from triptych.host import Host
 from triptych.routes import RouteContext
@@ -25,7 +26,6 @@ from triptych_customer_service.commands import conversations as command
 from triptych_customer_service.conversations import FILE, Conversations
 from triptych_customer_service.settings import Settings
 from triptych_customer_service.surface import routes
-from triptych_customer_service.surface.kinds import media_type, suffix
 
 LABELS = ("double_charge", "refund_status", "product_fault")
 SURE = prediction(double_charge=0.9, refund_status=0.1)

@@ -1,4 +1,4 @@
-"""What kind of file a kept picture or voice note is, by its first bytes."""
+"""What kind of file a picture or a sound is, by its first bytes."""
 
 from __future__ import annotations
 
@@ -19,14 +19,18 @@ _IN_RIFF = {b"WEBP": "image/webp", b"WAVE": "audio/wav"}
 _IN_MP4 = {b"avif": "image/avif", b"avis": "image/avif"}
 
 
-def media_type(content: bytes, modality: str) -> str:
-    """One that browsers show or play; "application/octet-stream" for others, which they then only store."""
+def media_type(content: bytes, modality: str = "") -> str:
+    """One that browsers show or play; "application/octet-stream" for others, which they then only store.
+
+    With a `modality`, "image" or "audio", the others' types are none either.
+    """
     found = next((kind for start, kind in _BY_START if content.startswith(start)), "")
     if content.startswith(b"RIFF"):
         found = _IN_RIFF.get(content[8:12], "")
     elif content[4:8] == b"ftyp":
         found = _IN_MP4.get(content[8:12], "audio/mp4")
-    return found if found.startswith(f"{modality}/") else "application/octet-stream"
+    fits = found.startswith(f"{modality}/") if modality else bool(found)
+    return found if fits else "application/octet-stream"
 
 
 def suffix(content: bytes, modality: str) -> str:
