@@ -1,10 +1,9 @@
 // The newest decisions, and one of them whole.
 
 import { ago, api, el, fact, percent, toast } from "/pages/_shared/site.js";
-import { badge, fill, price, table } from "./parts.js";
+import { badge, fill, node, price, table } from "./parts.js";
 import { answer, input } from "./review.js";
 
-const node = (id) => document.getElementById(id);
 const MOST = 12;
 let currency = "";
 

@@ -1,9 +1,8 @@
 // The ledger as a table and as a picture of quality against what it costs.
 
 import { api, el, number, plot } from "/pages/_shared/site.js";
-import { badge, fill, megabytes, milliseconds, price, table, versionName } from "./parts.js";
+import { badge, fill, megabytes, milliseconds, node, price, table, versionName } from "./parts.js";
 
-const node = (id) => document.getElementById(id);
 const AXES = { cost_per_million: "Cost of a million", p95_ms: "p95 latency, ms", size_mb: "Size, MB" };
 let shown = null;
 

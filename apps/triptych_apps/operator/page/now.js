@@ -1,10 +1,9 @@
 // How the server does at this moment.
 
 import { ago, el, number, percent } from "/pages/_shared/site.js";
-import { badge, fill, histogram, milliseconds, price, seconds, spark, version } from "./parts.js";
+import { badge, fill, histogram, milliseconds, node, price, seconds, spark, version } from "./parts.js";
 
 const STATES = { ready: "good", starting: "warn", full: "warn", busy: "warn", broken: "bad", stopping: "warn" };
-const node = (id) => document.getElementById(id);
 
 export function showServer(overview) {
   const state = node("server-state");

@@ -4,13 +4,12 @@ import { api, ApiError, day, el, number, ready, toast } from "/pages/_shared/sit
 import { showDecisions } from "./decisions.js";
 import { draw, load, showLedger } from "./ledger.js";
 import { showLost, showNow, showServer } from "./now.js";
-import { badge, fill, price, table } from "./parts.js";
+import { badge, fill, node, price, table } from "./parts.js";
 import { reviewing, showReview } from "./review.js";
 import { showVersions } from "./versions.js";
 
 const EVERY_MS = 3_000;
 const SLOWLY = 5; // times that what seldom changes is asked for less often
-const node = (id) => document.getElementById(id);
 let overview = null;
 let chosen = fromAddress();
 let turn = 0;

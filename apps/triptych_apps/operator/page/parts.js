@@ -2,6 +2,9 @@
 
 import { ApiError, busy, el, number } from "/pages/_shared/site.js";
 
+/** The element of this id. */
+export const node = (id) => document.getElementById(id);
+
 /** Children in place of what a node had. */
 export function fill(node, ...children) {
   node.replaceChildren(...children.flat(Infinity).filter((child) => child !== null && child !== undefined));

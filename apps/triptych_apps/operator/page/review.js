@@ -1,9 +1,8 @@
 // The queue for reviewers: one decision after another, judged with a key or a click.
 
 import { api, busy, el, media, number, percent, toast } from "/pages/_shared/site.js";
-import { badge, bar, fill, version } from "./parts.js";
+import { badge, bar, fill, node, version } from "./parts.js";
 
-const node = (id) => document.getElementById(id);
 const MOST = 30;
 const BY_KEY = 5; // labels that have a digit
 let state = null;

@@ -1,9 +1,8 @@
 // Which versions there are, which of them answer, and what an operator decides.
 
 import { ago, api, el, number, percent, toast } from "/pages/_shared/site.js";
-import { badge, confirm, fill, megabytes, price, table, version, versionName } from "./parts.js";
+import { badge, confirm, fill, megabytes, node, price, table, version, versionName } from "./parts.js";
 
-const node = (id) => document.getElementById(id);
 const ROLES = { service: ["in service", "good"], canary: ["canary", "accent"], shadow: ["shadow", ""], previous: ["ready for a roll-back", ""], open: ["open", ""] };
 let vertical = "";
 let changed = () => {};

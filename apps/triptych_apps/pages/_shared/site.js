@@ -223,6 +223,15 @@ export function fact(name, ...value) {
   return el("div", {}, el("dt", {}, name), el("dd", {}, ...value));
 }
 
+/** A table that scrolls by itself where it is too wide; `numbers` are the columns that stand to the right. */
+export function table(label, heads, rows, numbers = []) {
+  const kind = (place) => ({ class: numbers.includes(place) ? "number" : null });
+  const head = heads.map((text, place) => el("th", { scope: "col", ...kind(place) }, text));
+  const body = rows.map((cells) => el("tr", {}, cells.map((cell, place) => el("td", kind(place), cell))));
+  return el("div", { class: "table-wrap", tabindex: "0", role: "region", "aria-label": label },
+    el("table", { class: "table" }, el("thead", {}, el("tr", {}, head)), el("tbody", {}, body)));
+}
+
 /** Tell something for a few seconds; what is bad stays until it is closed. */
 export function toast(message, kind = "info") {
   const close = el("button", { type: "button", class: "close", "aria-label": "Close", on: { click: () => note.remove() } }, "×");

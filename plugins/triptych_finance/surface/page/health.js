@@ -1,6 +1,6 @@
 // How the monitor does: sources, lag, drift, and what its alarms cost.
 
-import { ago, api, el, number } from "/pages/_shared/site.js";
+import { ago, api, el, number, table } from "/pages/_shared/site.js";
 import { entityLink, later, length, redraw, signed, tile, time, when } from "./common.js";
 
 export async function open(node, rest, { signal }) {
@@ -22,24 +22,17 @@ function shown(said) {
       tile("Came late", number(said.late), "after their bucket was closed"),
       tile("Waiting", number(said.inbox), "received, not processed", said.inbox > 1000 ? "warn" : ""),
       tile("Notices waiting", number(said.waiting), said.errors[0] ?? "to be sent", said.errors.length ? "bad" : "")),
-    panel("Sources", said.sources.length ? table(["Source", "Items", "Copies", "Given again", "Unreadable", "Last event", "Lag"], said.sources.map(source), [1, 2, 3, 4, 6]) : el("p", { class: "muted" }, "Nothing has come yet.")),
+    panel("Sources", said.sources.length ? table("Sources", ["Source", "Items", "Copies", "Given again", "Unreadable", "Last event", "Lag"], said.sources.map(source), [1, 2, 3, 4, 6]) : el("p", { class: "muted" }, "Nothing has come yet.")),
     panel("False-alarm budget", [
       el("p", { class: "muted small" }, `${number(said.budget_per_week)} alarms that nobody confirms, per company and week, by the bundle's settings. Spent in the last ${said.weeks} weeks; a confirmed alarm is paid back.`),
-      said.accounts.length ? table(["Company or sector", "Spent", "Alarms", "Confirmed", "Balance"], said.accounts.map(account), [2, 3, 4]) : el("p", { class: "muted" }, "No bucket is closed yet.")]),
-    panel("Drift of the inputs", said.drifts.length ? table(["Source", "Feature", "Window", "Evidence"], said.drifts.map(drift), [3]) : el("p", { class: "muted" }, "None was reported.")),
+      said.accounts.length ? table("Budget", ["Company or sector", "Spent", "Alarms", "Confirmed", "Balance"], said.accounts.map(account), [2, 3, 4]) : el("p", { class: "muted" }, "No bucket is closed yet.")]),
+    panel("Drift of the inputs", said.drifts.length ? table("Drift", ["Source", "Feature", "Window", "Evidence"], said.drifts.map(drift), [3]) : el("p", { class: "muted" }, "None was reported.")),
     Object.keys(said.unknown).length ? panel("Symbols that the file of companies lacks", el("p", {}, Object.entries(said.unknown).map(([symbol, count]) => el("span", { class: "badge muted spaced" }, `${symbol} ${count}`)))) : null,
   ].filter(Boolean);
 }
 
 function panel(title, ...children) {
   return el("section", { class: "panel stack" }, el("h3", {}, title), ...children);
-}
-
-function table(heads, rows, numbers) {
-  const kind = (place) => (numbers.includes(place) ? "number" : "");
-  return el("div", { class: "table-wrap", tabindex: 0, role: "group", "aria-label": "Table" }, el("table", { class: "table" },
-    el("thead", {}, el("tr", {}, heads.map((text, place) => el("th", { scope: "col", class: kind(place) }, text)))),
-    el("tbody", {}, rows.map((cells) => el("tr", {}, cells.map((cell, place) => el("td", { class: kind(place) }, cell)))))));
 }
 
 function source(one) {

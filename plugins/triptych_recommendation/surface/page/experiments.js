@@ -1,5 +1,5 @@
 // The experiments that run: the decision first, then what it rests on.
-import { api, day, el, number, percent } from "/pages/_shared/site.js";
+import { api, day, el, number, percent, table } from "/pages/_shared/site.js";
 
 const START = "triptych recommendation experiment start calm --variant old=0.5 --variant new=0.5 --change new.diversity=0.3";
 
@@ -79,11 +79,4 @@ function interval({ value, low, high }, reach) {
     el("line", { class: "zero", x1: 70, x2: 70, y1: 1, y2: 19 }),
     el("line", { class: "reach", x1: x(low), x2: x(high), y1: 10, y2: 10 }),
     value === null ? null : el("circle", { class: "value", cx: x(value), cy: 10, r: 4 }));
-}
-
-function table(caption, head, rows) {
-  return el("div", { class: "table-wrap", tabindex: "0", role: "region", "aria-label": caption },
-    el("table", { class: "table" },
-      el("thead", {}, el("tr", {}, head.map((cell) => el("th", { scope: "col" }, cell)))),
-      el("tbody", {}, rows.map((row) => el("tr", {}, row.map((cell) => el("td", {}, cell)))))));
 }
