@@ -4,7 +4,7 @@
     response = client.answer("customer-service", text="I was charged twice", image="receipt.png")
     print(response["answer"])
 
-What a server would not answer now (429, 503) is asked again after the time that it names.
+What a server would not answer now (429, 503) is asked again after the time that it names, unless it may have been done.
 """
 
 from __future__ import annotations
@@ -125,7 +125,8 @@ class Client:
             with response, _speaking():
                 error = _problem(response)
             wait = error.retry_after if error.retry_after is not None else 1.0
-            if error.status not in _AGAIN or time.monotonic() - started + wait > self.patience:
+            twice = content is not None and error.kind == "timeout"  # what came too late may have been done
+            if twice or error.status not in _AGAIN or time.monotonic() - started + wait > self.patience:
                 raise error
             time.sleep(wait)
 

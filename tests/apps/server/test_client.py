@@ -175,6 +175,29 @@ class Short(BaseHTTPRequestHandler):
     log_message = Busy.log_message
 
 
+class Late(BaseHTTPRequestHandler):
+    """Gives up on what it was asked."""
+
+    def do_POST(self) -> None:
+        body = b'{"error": {"kind": "timeout", "message": "no answer within 30 seconds"}}'
+        self.send_response(503)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Retry-After", "1")
+        self.end_headers()
+        self.wfile.write(body)
+
+    log_message = Busy.log_message
+
+
+def test_what_may_have_been_done_is_not_asked_for_again():
+    with HTTPServer(("127.0.0.1", 0), Late) as server:
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        with pytest.raises(ServerError, match="no answer within 30 seconds"):
+            Client(f"http://127.0.0.1:{server.server_port}").answer("desk", text="hello")
+        thread.join()
+
+
 def test_what_breaks_off_is_a_connection_that_failed():
     with HTTPServer(("127.0.0.1", 0), Short) as server:
         thread = threading.Thread(target=server.handle_request)
