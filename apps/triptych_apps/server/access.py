@@ -7,6 +7,7 @@ import ipaddress
 import time
 from collections import defaultdict
 from contextlib import suppress
+from functools import lru_cache
 
 from starlette.datastructures import Headers
 
@@ -112,6 +113,7 @@ class _Bucket:
         return (wanted - self._left) * 60 / self._size
 
 
+@lru_cache(maxsize=256)
 def is_loopback(host: str) -> bool:
     """Whether a name or an address, without brackets, is this machine alone."""
     try:

@@ -16,7 +16,7 @@ from contextlib import suppress
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from triptych_apps.server.logs import log, tell
+from triptych_apps.server.logs import log, log_call, tell
 from triptych_apps.server.metrics import Metrics
 from triptych_apps.server.problems import Problem, problem_of
 from triptych_apps.server.settings import Settings
@@ -147,4 +147,4 @@ class _Call:
         self._edge.metrics.call(route, self._status, seconds, self._told)
         if log.isEnabledFor(logging.INFO) and self._scope["path"] not in _QUIET:
             took = {"milliseconds": round(1000 * seconds, 2), "bytes": self.bytes}
-            log.info("call", extra={"fields": {"route": route, "status": self._status, **took, **self._told}})
+            log_call({"route": route, "status": self._status, **took, **self._told})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
@@ -23,6 +24,9 @@ from triptych_apps.server.problems import ErrorBody, Problem, is_own, problem_of
 from triptych_apps.server.reading import read_many, read_one
 from triptych_apps.server.service import Answered, Service
 from triptych_apps.server.settings import Settings
+
+ENDS = ("answer", "answers")
+"""The last part of the paths that ask a vertical."""
 
 
 class About(BaseModel):
@@ -200,8 +204,8 @@ def _headers(given: list[Answered]) -> dict[str, str]:
     """What is worth telling beside the answers. Names come from a bundle, so whatever no header may hold is quoted."""
     found = {}
     if given:
-        found["Triptych-Variant"] = ", ".join(sorted({quote(a.variant, safe=":>+.-_") for a in given}))
-        found["Triptych-Release"] = ", ".join(sorted({quote(a.release, safe=":>+.-_") for a in given}))
+        found["Triptych-Variant"] = ", ".join(sorted({_quoted(a.variant) for a in given}))
+        found["Triptych-Release"] = ", ".join(sorted({_quoted(a.release) for a in given}))
     decisions = [answered.decision for answered in given if answered.decision is not None]
     if decisions:
         found["Triptych-Decision"] = ", ".join(decisions)
@@ -210,3 +214,8 @@ def _headers(given: list[Answered]) -> dict[str, str]:
     if given and all(answered.cached for answered in given):
         found["Triptych-Cached"] = "true"
     return found
+
+
+@lru_cache(maxsize=256)
+def _quoted(name: str) -> str:
+    return quote(name, safe=":>+.-_")

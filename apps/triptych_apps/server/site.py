@@ -17,6 +17,7 @@ import triptych
 from triptych.errors import ConfigError
 from triptych_apps.server import openapi
 from triptych_apps.server.access import Access
+from triptych_apps.server.dispatch import Dispatch
 from triptych_apps.server.edge import Edge
 from triptych_apps.server.health import add_health
 from triptych_apps.server.logs import log
@@ -24,7 +25,7 @@ from triptych_apps.server.metrics import Metrics
 from triptych_apps.server.pages import Pages
 from triptych_apps.server.plugin_routes import PluginRoutes
 from triptych_apps.server.problems import Problem, problem_of
-from triptych_apps.server.routes import Gate, add_vertical
+from triptych_apps.server.routes import ENDS, Gate, add_vertical
 from triptych_apps.server.service import Service
 from triptych_apps.server.settings import Settings
 from triptych_apps.server.tracing import traced
@@ -62,7 +63,8 @@ class Site:
         self.pages = Pages(self.services, keys=access is not None)
         self.plugin_routes = PluginRoutes(self)
         self.api = self._make_api()
-        self.edge = Edge(self.api, settings, self.metrics, lambda: self.draining)
+        dispatch = Dispatch(self.api, {f"/v1/{service.name}/{end}" for service in self.services for end in ENDS})
+        self.edge = Edge(dispatch, settings, self.metrics, lambda: self.draining)
         self.asgi: ASGIApp = traced(self.edge)
 
     def _make_api(self) -> FastAPI:
