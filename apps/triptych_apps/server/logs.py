@@ -61,6 +61,8 @@ def set_up() -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
     logging.captureWarnings(True)
+    # what no line shows is not looked up for each
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging.getLogger().handlers[:] = [handler]
     for name in ("triptych", "uvicorn", "uvicorn.error", "uvicorn.access"):
         logger = logging.getLogger(name)
