@@ -147,8 +147,8 @@ class Sample:
     def only(self, modalities: Iterable[Modality]) -> Sample:
         """The same sample with every other modality removed."""
         kept = set(modalities)
-        removed: dict[str, Any] = {m: None for m in MODALITIES if m not in kept}
-        return dataclasses.replace(self, **removed)
+        removed: dict[str, Any] = {m: None for m in MODALITIES if m not in kept and self.value(m) is not None}
+        return dataclasses.replace(self, **removed) if removed else self
 
     def replace(self, **changes: Any) -> Sample:
         """A copy with some fields changed."""

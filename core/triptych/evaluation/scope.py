@@ -95,7 +95,8 @@ class ScopeDetector:
     def __init__(
         self, vectors: Array, labels: Array, outside: Array, settings: ScopeSettings, probe: Probe | None = None
     ) -> None:
-        self.vectors, self.labels, self.outside = vectors, labels, outside
+        order = np.argsort(labels, kind="stable")  # those of one label side by side, to be looked at without a copy
+        self.vectors, self.labels, self.outside = vectors[order], labels[order], outside
         self.settings = settings
         self.probe = probe
         self._trained_on: Array | None = None  # evidence of the training examples, until the threshold is set
@@ -221,7 +222,8 @@ class ScopeDetector:
         # one small product for each predicted label: only its own examples are looked at
         for label in np.unique(predicted):
             rows = predicted == label
-            examples = self.vectors[self.labels == label]
+            first, end = np.searchsorted(self.labels, (label, label + 1))
+            examples = self.vectors[first:end]
             if len(examples) == 0:
                 nearness[rows] = -1.0  # a label without examples has nothing to be near to
                 continue
