@@ -45,7 +45,7 @@ def page(browser: Any, url: str) -> Iterator[Any]:
     """The page when it is drawn. Afterwards: nothing was complained of, and nothing asked of another host."""
     context = browser.new_context(viewport={"width": 1200, "height": 900})
     found = context.new_page()
-    found.set_default_timeout(30_000)
+    found.set_default_timeout(60_000)
     complaints: list[str] = []
     asked: list[str] = []
     found.on(

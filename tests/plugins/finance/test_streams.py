@@ -49,9 +49,12 @@ class Server:
         until = time.monotonic() + LONG_S
         while True:
             try:
-                socket.create_connection(("127.0.0.1", self.port), timeout=1.0).close()
+                with self.client() as client:
+                    client.ping()  # it takes connections before it has read its file
                 return
-            except OSError:
+            except redis.AuthenticationError:
+                return
+            except redis.RedisError:
                 assert self.process.poll() is None, "the server did not start"
                 assert time.monotonic() < until, "the server did not start in time"
                 time.sleep(0.02)
