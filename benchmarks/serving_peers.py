@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,9 +28,13 @@ def classifier(bundle: Path) -> Classify:
     from triptych.host import default_host
     from triptych.models.build import load_model
 
-    head = load_model(bundle / "model", default_host()).head
+    model = load_model(bundle / "model", default_host())
+    head, encoder = model.head, model.encoder("text")
     weight, bias = head.linear.weight.detach().numpy(), head.linear.bias.detach().numpy()
-    encode = pipeline("feature-extraction", model=str(find_checkpoint(MODEL)), device="cpu")
+    with tempfile.TemporaryDirectory() as folder:  # the fine-tuned encoder beside its tokenizer
+        shutil.copytree(find_checkpoint(MODEL), folder, dirs_exist_ok=True)
+        encoder.backbone.save_pretrained(folder)
+        encode = pipeline("feature-extraction", model=folder, device="cpu")
 
     def classify(texts: Sequence[str]) -> list[dict[str, Any]]:
         found = []

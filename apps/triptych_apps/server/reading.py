@@ -172,7 +172,8 @@ def _request(fields: Mapping[str, Any], shape: Shape, settings: Settings, *, bas
         request = shape.request_type.model_validate(given)
     except ValidationError as error:
         raise invalid(error) from error
-    check_numbers(request)
+    if shape.numbers:
+        check_numbers(request)
     return request
 
 

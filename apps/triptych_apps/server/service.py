@@ -140,22 +140,39 @@ class Service:
         Raises `Problem` where none of them can be answered: the queue is full, or the time was up.
         """
         self.check_open()
-        contents = [] if self._cache is None else await content_keys(requests)
-        shares = self._shared_out(requests)
-        keys = {} if self._cache is None else _keys(shares, contents)
-        known = {place: self._cache.get(key) for place, key in keys.items()} if self._cache is not None else {}
-        found: dict[int, Answered | Exception] = {place: a for place, a in known.items() if a is not None}
-        twins = _twins({place: key for place, key in keys.items() if place not in found})
-        futures = self._submitted(shares, requests, found.keys() | twins.keys())
-        found |= await settled(futures, self.settings.answer_seconds)
-        for place, first in twins.items():
-            answered = found[first]
-            found[place] = _recalled(answered) if isinstance(answered, Answered) else answered
-        for place in futures if keys else ():
-            self._remember(keys[place], found[place])
+        if self._cache is None:
+            found = await self._settled(requests, self._shared_out(requests))
+        else:
+            found = await self._recalled_or_settled(requests, self._cache)
         results = [found[place] for place in range(len(requests))]
         self._follower.shadow(requests, results)
         return results
+
+    async def _settled(
+        self, requests: Sequence[Request], shares: Sequence[tuple[Release, list[int]]], found: Container[int] = ()
+    ) -> dict[int, Answered | Exception]:
+        """The results of those that are not found yet, by their places."""
+        futures = self._submitted(shares, requests, found)
+        return await settled(futures, self.settings.answer_seconds)
+
+    async def _recalled_or_settled(
+        self, requests: Sequence[Request], cache: Cache[Answered]
+    ) -> dict[int, Answered | Exception]:
+        """All results by their places; what was asked before, or is asked twice in the same call, is not computed."""
+        contents = await content_keys(requests)
+        shares = self._shared_out(requests)
+        keys = _keys(shares, contents)
+        known = {place: cache.get(key) for place, key in keys.items()}
+        found: dict[int, Answered | Exception] = {place: a for place, a in known.items() if a is not None}
+        twins = _twins({place: key for place, key in keys.items() if place not in found})
+        new = await self._settled(requests, shares, found.keys() | twins.keys())
+        found |= new
+        for place, first in twins.items():
+            answered = found[first]
+            found[place] = _recalled(answered) if isinstance(answered, Answered) else answered
+        for place, answered in new.items():
+            self._remember(keys[place], answered)
+        return found
 
     def _shared_out(self, requests: Sequence[Request]) -> list[tuple[Release, list[int]]]:
         """Which release answers which requests."""

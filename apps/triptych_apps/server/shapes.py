@@ -29,6 +29,7 @@ class Shape:
     files: frozenset[str]  # fields that hold a file's content
     repeated: frozenset[str]  # fields that a form may give several times
     encoded: frozenset[str]  # fields that a form gives as JSON
+    numbers: bool  # whether a field is a number with a fraction, which may be called NaN by a text
     json_schema: Schema
     form_schema: Schema
     definitions: dict[str, Schema]
@@ -63,7 +64,8 @@ def shape_of(vertical: Vertical[Any, Any]) -> Shape:
     for key in encoded:
         about = {"description": (properties[key].get("description", "") + " As JSON.").strip()}
         as_form["properties"][key] = {"type": "string", "contentMediaType": "application/json", **about}
-    return Shape(vertical.request_type, name, files, repeated, encoded, as_json, as_form, definitions)
+    numbers = any(part.get("type") == "number" for part in _parts([*properties.values(), *definitions.values()]))
+    return Shape(vertical.request_type, name, files, repeated, encoded, numbers, as_json, as_form, definitions)
 
 
 def _members(schema: Schema) -> list[Schema]:
