@@ -16,6 +16,7 @@ from contextlib import suppress
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from triptych_apps.server.deadlines import Limit
 from triptych_apps.server.logs import log, log_call, tell
 from triptych_apps.server.metrics import Metrics
 from triptych_apps.server.problems import Problem, problem_of
@@ -88,7 +89,7 @@ class _Call:
         if self._whole:
             return await self._receive()
         try:
-            async with asyncio.timeout_at(self._deadline):
+            with Limit(self._deadline):
                 message = await self._receive()
         except TimeoutError as error:
             seconds = self._edge.settings.body_seconds

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime
 import functools
 import json
 import logging
 import sys
 import traceback
-from typing import Any
+from contextlib import suppress
+from typing import Any, TextIO
 
 from triptych.errors import MissingError
 
 log = logging.getLogger("triptych.server")
+_WAIT_SECONDS, _MOST_LINES = 0.1, 1_000  # for which the line of a call waits for others, and how many do
 _ENCODER = json.JSONEncoder(default=str)  # made once, for `json.dumps` would make one for each line
 
 
@@ -38,8 +41,45 @@ def _second(seconds: int) -> str:
 def log_call(fields: dict[str, Any]) -> None:
     """The line of a call, at the level INFO; without a search for the place in the code that writes it."""
     record = logging.LogRecord(log.name, logging.INFO, __file__, 0, "call", (), None)
-    record.fields = fields
+    record.fields, record.waits = fields, True
     log.handle(record)
+
+
+class Lines(logging.StreamHandler[TextIO]):
+    """Lines of calls are written together, a tenth of a second later at most; any other line at once, after those.
+
+    To write each by itself costs more than to make it: writing lets other threads take over.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream)
+        self._lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """See `logging`. Lines of calls belong to the thread of an event loop."""
+        try:
+            self._lines.append(self.format(record))
+            if not getattr(record, "waits", False) or len(self._lines) >= _MOST_LINES:
+                self.flush()
+            elif len(self._lines) == 1:
+                asyncio.get_running_loop().call_later(_WAIT_SECONDS, self._flush_later)
+        except Exception:
+            self.handleError(record)
+
+    def flush(self) -> None:
+        """Write what waits."""
+        self.acquire()
+        try:
+            if self._lines:
+                lines, self._lines = self._lines, []
+                self.stream.write("\n".join(lines) + "\n")
+            super().flush()
+        finally:
+            self.release()
+
+    def _flush_later(self) -> None:
+        with suppress(OSError):  # nobody reads the log any more
+            self.flush()
 
 
 def describe(error: BaseException) -> dict[str, Any]:
@@ -58,7 +98,7 @@ def tell(error: Exception, **fields: Any) -> None:
 
 def set_up() -> None:
     """Everything that this process logs goes through `JsonLines`."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = Lines(sys.stderr)
     handler.setFormatter(JsonLines())
     logging.captureWarnings(True)
     # what no line shows is not looked up for each

@@ -15,6 +15,7 @@ from triptych.trace import Trace
 from triptych.vertical import Request, Response
 from triptych_apps.server import tracing
 from triptych_apps.server.batching import Batcher
+from triptych_apps.server.deadlines import Limit
 from triptych_apps.server.probing import best_batch
 from triptych_apps.server.problems import Problem
 from triptych_apps.server.redaction import answer_clean, redacted
@@ -185,7 +186,7 @@ class _Told:
 async def settled(futures: Mapping[int, asyncio.Future[Answered]], seconds: float) -> dict[int, Answered | Exception]:
     """The result of each. Raises `Problem` where the time was up; then all are given up."""
     try:
-        async with asyncio.timeout(seconds):
+        with Limit(asyncio.get_running_loop().time() + seconds):
             return {place: await _settled(future) for place, future in futures.items()}
     except TimeoutError as error:
         for future in futures.values():
