@@ -40,7 +40,8 @@ from triptych_recommendation.models.blend import Blend
 from triptych_recommendation.models.blending import FEATURES, Mixture
 from triptych_recommendation.models.neighbours import Neighbours
 from triptych_recommendation.models.sequence import SequenceModel
-from triptych_recommendation.models.sequence_inference import WIDTH, Reader, Table
+from triptych_recommendation.models.sequence_inference import WIDTH, Reader
+from triptych_recommendation.models.sequence_table import Table
 from triptych_recommendation.models.settings import NeighbourSettings
 from triptych_recommendation.serving.answers import Context
 from triptych_recommendation.serving.files import Files, write_files

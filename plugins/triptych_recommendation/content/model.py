@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from triptych.errors import BundleError
 from triptych_recommendation.codes import Codes
-from triptych_recommendation.content.profile import event_weights, profiles, unit
+from triptych_recommendation.content.profile import event_weights, part_profiles, profiles, unit
 from triptych_recommendation.content.settings import ContentSettings
 from triptych_recommendation.data.interactions import History, Interactions
 from triptych_recommendation.mapped import any_by_row, floats, mapped_halves
@@ -20,6 +20,7 @@ from triptych_recommendation.models.base import (
     TENSORS,
     Latest,
     Report,
+    Rescore,
     UserModel,
     best,
     read_model,
@@ -89,12 +90,18 @@ class Content(UserModel):
         found[known] = np.maximum(floats(self.vectors[rows[known]]) @ self._taste(history), 0)
         return found
 
-    def rescore(self, history: History, parts: Sequence[History], rows: NDArray[np.int32]) -> Floats:
+    def rescorer(self, history: History, rows: NDArray[np.int32]) -> Rescore:
         """See the base; vectors are looked up once."""
-        found = np.zeros((len(parts), len(rows)), dtype=np.float32)
         inside = rows < self.items
-        found[:, inside] = np.maximum(self._tastes(parts) @ floats(self.vectors[rows[inside]]).T, 0)
-        return found
+        vectors = floats(self.vectors[rows[inside]])
+
+        def rescore(kept: NDArray[np.bool_]) -> Floats:
+            found = np.zeros((len(kept), len(rows)), dtype=np.float32)
+            tastes = unit(part_profiles(history, kept, self._rows, self.settings))
+            found[:, inside] = np.maximum(tastes @ vectors.T, 0)
+            return found
+
+        return rescore
 
     def candidates(self, history: History, k: int) -> NDArray[np.int32]:
         """See the base; of many items the best are found by codes of a bit a dimension, nearly all of them."""

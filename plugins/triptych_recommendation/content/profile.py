@@ -43,6 +43,19 @@ def profiles(
     return found
 
 
+def part_profiles(
+    history: History, kept: NDArray[np.bool_], vectors: Callable[[NDArray[np.int32]], Floats], settings: ContentSettings
+) -> Floats:
+    """As `profiles`, float32 [parts, dim], of parts of one history: bool [parts, events] says what each has."""
+    ages = np.cumsum(kept[:, ::-1], axis=1)[:, ::-1] - 1
+    weights = np.where(kept & (ages < settings.length), history.weights * np.exp2(-ages / settings.half_life), 0)
+    counted = weights.any(axis=0)
+    weights = weights[:, counted].astype(np.float32)
+    found: Floats = weights @ vectors(history.items[counted])
+    found /= np.maximum(weights.sum(axis=1, keepdims=True), np.float32(1e-12))
+    return found
+
+
 def unit(vectors: Any) -> Floats:
     """Float32 [..., dim] of length 1, zeros where they are zeros."""
     lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)

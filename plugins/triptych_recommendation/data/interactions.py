@@ -40,6 +40,10 @@ class History:
     def __len__(self) -> int:
         return len(self.items)
 
+    def where(self, kept: NDArray[np.bool_]) -> History:
+        """The events that bool [events] marks."""
+        return History(self.items[kept], self.times[kept], self.weights[kept])
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Interactions:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Report = Callable[["Progress"], None]
+Rescore = Callable[[NDArray[np.bool_]], NDArray[np.float32]]
+"""Bool [parts, events], the events that each part of a history has, to float32 [parts, rows]: what rows score then."""
 FORMAT, META, TENSORS = 1, "model.json", "model.safetensors"
 CLASSES = {
     "popularity": "triptych_recommendation.models.popularity:Popularity",
@@ -81,16 +83,21 @@ class UserModel(ABC):
         found: NDArray[np.float32] = self.scores([history])[0, rows]
         return found
 
-    def rescore(self, history: History, parts: Sequence[History], rows: NDArray[np.int32]) -> NDArray[np.float32]:
-        """Float32 [parts, rows]: what rows score under parts of a history, measured as `score(history, rows)` is.
+    def rescorer(self, history: History, rows: NDArray[np.int32]) -> Rescore:
+        """What tells what rows would score under parts of a history, measured as `score(history, rows)` is.
 
         For explanations, which leave events out and look how far scores fall. Override it where several parts at once
         take less time than one after the other, or where `score` is measured against the history's own best: what is
         measured against stays that of the whole history.
         """
-        if not parts:
-            return np.empty((0, len(rows)), dtype=np.float32)
-        return np.stack([self.score(part, rows) for part in parts])
+
+        def rescore(kept: NDArray[np.bool_]) -> NDArray[np.float32]:
+            found = np.empty((len(kept), len(rows)), dtype=np.float32)
+            for part, scores in zip(kept, found, strict=True):
+                scores[:] = self.score(history.where(part), rows)
+            return found
+
+        return rescore
 
     def candidates(self, history: History, k: int) -> NDArray[np.int32]:
         """At most k rows with a score above 0, the best first, of equals the lower row first. Seen items are in it."""

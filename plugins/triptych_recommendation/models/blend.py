@@ -16,6 +16,7 @@ from triptych_recommendation.data.interactions import History, Interactions
 from triptych_recommendation.data.splits import leave_one_out
 from triptych_recommendation.models.base import (
     Report,
+    Rescore,
     UserModel,
     best,
     key_of,
@@ -102,15 +103,19 @@ class Blend(UserModel):
         found: NDArray[np.float32] = self._shares(history, rows).sum(axis=0)
         return found
 
-    def rescore(self, history: History, parts: Sequence[History], rows: NDArray[np.int32]) -> NDArray[np.float32]:
-        """Float32 [parts, rows]; weights and scales stay those of the whole history."""
-        found = np.zeros((len(parts), len(rows)), dtype=np.float32)
+    def rescorer(self, history: History, rows: NDArray[np.int32]) -> Rescore:
+        """See the base; weights and scales stay those of the whole history."""
         scaled = zip(self.parts, self.mixture.of(history), self._scales(history), strict=True)
-        for part, weights, scales in scaled:
-            if weights.any():
-                linear, logarithmic = features(part.rescore(history, parts, rows), *scales)
+        asked = [(part.rescorer(history, rows), weights, scales) for part, weights, scales in scaled if weights.any()]
+
+        def rescore(kept: NDArray[np.bool_]) -> NDArray[np.float32]:
+            found = np.zeros((len(kept), len(rows)), dtype=np.float32)
+            for part, weights, scales in asked:
+                linear, logarithmic = features(part(kept), *scales)
                 found += weights[0] * linear + weights[1] * logarithmic
-        return found
+            return found
+
+        return rescore
 
     def candidates(self, history: History, k: int) -> NDArray[np.int32]:
         """The best of the rows that are among the k best of any part, in the order of the blend."""

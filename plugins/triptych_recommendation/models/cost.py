@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from triptych_recommendation.data.interactions import History, Interactions
 from triptych_recommendation.models.base import UserModel
@@ -30,7 +31,7 @@ def milliseconds(model: UserModel, histories: Sequence[History]) -> float:
         started = time.process_time()
         rows = model.candidates(history, _POOL)
         model.score(history, rows)
-        model.rescore(history, _less(history), rows[:10])
+        model.rescorer(history, rows[:10])(_less(history))
         found.append(1e3 * (time.process_time() - started))
     return float(np.median(found[_WARM:]))
 
@@ -49,7 +50,7 @@ def some_histories(interactions: Interactions) -> list[History]:
     return [interactions.history(int(user)) for user in users]
 
 
-def _less(history: History) -> list[History]:
-    """Parts of a history, each without one event."""
-    keep = [np.arange(len(history)) != place for place in range(min(_PARTS, len(history)))]
-    return [History(history.items[one], history.times[one], history.weights[one]) for one in keep]
+def _less(history: History) -> NDArray[np.bool_]:
+    """Bool [parts, events]: parts of a history, each without one event."""
+    found: NDArray[np.bool_] = np.arange(min(_PARTS, len(history)))[:, None] != np.arange(len(history))
+    return found

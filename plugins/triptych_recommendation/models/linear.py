@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from triptych.errors import BundleError
 from triptych_recommendation.data.interactions import History
-from triptych_recommendation.models.base import Latest, UserModel, best, read_model, write_model
+from triptych_recommendation.models.base import Latest, Rescore, UserModel, best, read_model, write_model
 from triptych_recommendation.models.profiles import Profiler, known_rows
 from triptych_recommendation.models.sparse import ItemWeights
 
@@ -35,29 +35,28 @@ class LinearModel(UserModel):
 
     def score(self, history: History, rows: NDArray[np.int32]) -> NDArray[np.float32]:
         """Float32 [rows]."""
-        found = np.zeros(len(rows), dtype=np.float32)
-        known = rows < self.items
-        found[known] = self._lone(history)[rows[known]]
-        return found
+        there, scores = self._lone(history)
+        if not len(there):
+            return np.zeros(len(rows), dtype=np.float32)
+        places = np.minimum(np.searchsorted(there, rows), len(there) - 1)
+        return np.where(there[places] == rows, scores[places], np.float32(0))
 
-    def rescore(self, history: History, parts: Sequence[History], rows: NDArray[np.int32]) -> NDArray[np.float32]:
-        """Float32 [parts, rows]; the weights between the history and the rows are looked up once."""
-        units = np.unique(known_rows(history, self.items))
+    def rescorer(self, history: History, rows: NDArray[np.int32]) -> Rescore:
+        """See the base; the weights between the history and the rows are looked up once."""
         known = np.flatnonzero(rows < self.items)
-        between = self._weights.between(units, rows[known])
-        heavy = np.zeros((len(parts), len(units)), dtype=np.float32)
-        for part, row in zip(parts, heavy, strict=True):
-            places, weights = self._profiler(part, self.items)
-            row[np.searchsorted(units, part.items[places])] = weights
-        found = np.zeros((len(parts), len(rows)), dtype=np.float32)
-        found[:, known] = np.maximum(heavy @ between, 0)
-        return found
+        between = self._weights.between(np.unique(known_rows(history, self.items)), rows[known])
+
+        def rescore(kept: NDArray[np.bool_]) -> NDArray[np.float32]:
+            found = np.zeros((len(kept), len(rows)), dtype=np.float32)
+            found[:, known] = np.maximum(self._profiler.of_parts(history, kept, self.items)[1] @ between, 0)
+            return found
+
+        return rescore
 
     def candidates(self, history: History, k: int) -> NDArray[np.int32]:
         """At most k rows with a score above 0, the best first."""
-        scores = self._lone(history)
-        rows = np.flatnonzero(scores)  # few are touched: sorting them is cheaper than sorting all
-        return rows[best(scores[rows], k)].astype(np.int32)
+        rows, scores = self._lone(history)
+        return rows[best(scores, k)]
 
     def contributions(self, history: History, row: int) -> NDArray[np.float32]:
         """Float32 [events]: an item that is there several times counts at its newest event."""
@@ -81,6 +80,9 @@ class LinearModel(UserModel):
             raise BundleError(f"{directory} holds a damaged model ({error!r}); fit it again") from error
         return cls(ItemWeights.from_tensors(tensors, meta["items"]), profiler)
 
-    def _summed(self, history: History) -> NDArray[np.float32]:
+    def _summed(self, history: History) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        """The rows that score above 0, rising, and their scores."""
         places, heavy = self._profiler(history, self.items)
-        return np.maximum(self._weights.total(history.items[places], heavy), 0)
+        rows, sums = self._weights.total(history.items[places], heavy)
+        there = sums > 0
+        return rows[there], sums[there]

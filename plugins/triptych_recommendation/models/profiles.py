@@ -40,6 +40,34 @@ class Profiler:
             weights *= history.weights[places] ** np.float32(self.weighted)
         return places, weights
 
+    def of_parts(
+        self, history: History, kept: NDArray[np.bool_], items: int
+    ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        """The different rows of a history below `items`, rising, and float32 [parts, rows], their weights in its parts.
+
+        `kept` is bool [parts, events]; the weight of a row that a part does not have, or does not count, is 0.
+        """
+        order = np.argsort(history.items, kind="stable")
+        order = order[(history.items[order] >= 0) & (history.items[order] < items)]
+        rows = history.items[order]
+        if not len(rows):
+            return rows, np.zeros((len(kept), 0), dtype=np.float32)
+        begins = np.flatnonzero(np.diff(rows, prepend=-1))
+        newest = np.maximum.reduceat(
+            kept[:, order] * (order + 1), begins, axis=1
+        )  # its place and 1; 0: it is not there
+        weights = (newest > 0).astype(np.float32)
+        if self.recency or self.last is not None:
+            ages = np.empty_like(newest)
+            counts = np.arange(len(begins))
+            np.put_along_axis(ages, np.argsort(-newest, axis=1), counts[None], axis=1)
+            weights *= ((counts + 1).astype(np.float32) ** np.float32(-self.recency))[ages]
+            if self.last is not None:
+                weights *= ages < self.last
+        if self.weighted:
+            weights *= history.weights[newest - 1] ** np.float32(self.weighted)
+        return rows[begins], weights
+
     def matrix(self, histories: Sequence[History], items: int) -> csr_matrix:
         """Float32 [histories, items]."""
         from scipy.sparse import csr_matrix

@@ -11,10 +11,20 @@ from numpy.typing import NDArray
 
 from triptych.errors import BundleError, DataError
 from triptych_recommendation.data.interactions import History, Interactions
-from triptych_recommendation.models.base import Latest, Report, UserModel, best, read_model, silent, write_model
+from triptych_recommendation.models.base import (
+    Latest,
+    Report,
+    Rescore,
+    UserModel,
+    best,
+    read_model,
+    silent,
+    write_model,
+)
 from triptych_recommendation.models.sequence_batches import Corpus
-from triptych_recommendation.models.sequence_inference import Reader, Table
+from triptych_recommendation.models.sequence_inference import Reader
 from triptych_recommendation.models.sequence_settings import SequenceSettings
+from triptych_recommendation.models.sequence_table import Table
 
 MOST = np.float32(80)  # of a logit: its exponential is still a float32
 
@@ -34,7 +44,7 @@ class SequenceModel(UserModel):
     def __init__(self, reader: Reader, centre: float) -> None:
         self.reader, self.centre = reader, centre
         self.items = reader.items
-        self._guess = Latest(self._guessed)
+        self._read = Latest(lambda history: reader.read(history.items))
 
     @classmethod
     def fit(
@@ -73,26 +83,25 @@ class SequenceModel(UserModel):
         """Float32 [rows]; rows that the model does not know score 0. No other item is looked at."""
         found = np.zeros(len(rows), dtype=np.float32)
         known = (rows >= 0) & (rows < self.items)
-        found[known] = self._score(self.reader.table.rows(rows[known]) @ self._guess(history))
+        found[known] = self._score(self.reader.table.rows(rows[known]) @ self._read(history).guess)
         return found
 
-    def rescore(self, history: History, parts: Sequence[History], rows: NDArray[np.int32]) -> NDArray[np.float32]:
-        """Float32 [parts, rows]; the parts are read together."""
-        found = np.zeros((len(parts), len(rows)), dtype=np.float32)
+    def rescorer(self, history: History, rows: NDArray[np.int32]) -> Rescore:
+        """See the base; the parts are read together, and what the whole begins with is not read again."""
         known = (rows >= 0) & (rows < self.items)
-        guesses = self.reader.guesses([part.items for part in parts])
-        found[:, known] = self._score(guesses @ self.reader.table.rows(rows[known]).T)
-        return found
+        vectors = self.reader.table.rows(rows[known])
+
+        def rescore(kept: NDArray[np.bool_]) -> NDArray[np.float32]:
+            found = np.zeros((len(kept), len(rows)), dtype=np.float32)
+            found[:, known] = self._score(self.reader.parts(self._read(history), kept) @ vectors.T)
+            return found
+
+        return rescore
 
     def candidates(self, history: History, k: int) -> NDArray[np.int32]:
         """The k rows with the highest inner products: these rise with the scores, and all scores are above 0."""
-        rows, logits = self.reader.table.largest(self._guess(history), k)
+        rows, logits = self.reader.table.largest(self._read(history).guess, k)
         return rows[best(logits - (logits.min(initial=0) - 1), k)]
-
-    def _guessed(self, history: History) -> NDArray[np.float32]:
-        """Float32 [dim]."""
-        found: NDArray[np.float32] = self.reader.guesses([history.items])[0]
-        return found
 
     def _score(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
         found: NDArray[np.float32] = np.log1p(np.exp(np.minimum(logits - np.float32(self.centre), MOST)))

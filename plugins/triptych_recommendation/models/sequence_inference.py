@@ -3,87 +3,18 @@
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from triptych_recommendation.models.sequence_batches import read_tokens
+from triptych_recommendation.models.sequence_table import Table
 
 Floats = NDArray[np.float32]
 WIDTH = 4  # of a layer's inner part, in `dim`
-BLOCK = 4096  # rows of an int8 table that are made float32 at a time
 TOKENS = 4096  # tokens read at a time
-MANY = 20_000  # items, from which on a lone guess's best are found by codes
-_ALSO = 100  # rows that codes find beyond twice as many as are wanted
-
-
-class Table:
-    """Vectors of items: float32 [items, dim], or int8 with one float32 scale for each row."""
-
-    def __init__(self, values: NDArray[np.float32] | NDArray[np.int8], scales: Floats | None = None) -> None:
-        self.values, self.scales = values, scales
-        self._codes: Any = None  # FAISS' index, made when it is first asked
-        self._coding = threading.Lock()
-
-    @classmethod
-    def quantized(cls, vectors: Floats) -> Table:
-        """Each row rounded to 255 steps of its own largest number."""
-        scales = np.maximum(np.abs(vectors).max(axis=1, initial=0), 1e-12).astype(np.float32) / 127
-        return cls(np.rint(vectors / scales[:, None]).astype(np.int8), scales)
-
-    def __len__(self) -> int:
-        return len(self.values)
-
-    def rows(self, index: NDArray[np.int32]) -> Floats:
-        """Float32 [..., dim]."""
-        found: Floats = self.values[index].astype(np.float32, copy=False)
-        return found if self.scales is None else found * self.scales[index][..., None]
-
-    def products(self, guesses: Floats) -> Floats:
-        """Float32 [guesses, items]: inner products of guesses [guesses, dim] with all rows but the last."""
-        items = len(self.values) - 1
-        if self.scales is None:
-            found: Floats = guesses @ self.values[:items].T
-            return found
-        found = np.empty((len(guesses), items), dtype=np.float32)
-        for start in range(0, items, BLOCK):
-            part = slice(start, min(start + BLOCK, items))
-            np.matmul(guesses, self.values[part].astype(np.float32).T, out=found[:, part])
-        found *= self.scales[:items]
-        return found
-
-    def largest(self, guess: Floats, k: int) -> tuple[NDArray[np.int32], Floats]:
-        """Rows among which the `k` with the largest products with float32 [dim] are, rising, and their products.
-
-        All rows but the last; of an int8 table with `MANY` rows, those that FAISS finds with one scale for all of them.
-        """
-        items = len(self.values) - 1
-        if self.scales is None or items < MANY:
-            return np.arange(items, dtype=np.int32), self.products(guess[None])[0]
-        steps = np.rint(guess * (127 / max(float(np.abs(guess).max()), 1e-12)))  # FAISS makes eight bits of it as well
-        found = self._coded().search(steps[None].astype(np.float32), min(items, 2 * k + _ALSO))[1][0]
-        rows = np.sort(found).astype(np.int32)
-        return rows, self.rows(rows) @ guess
-
-    def _coded(self) -> Any:
-        """An index of eight bits a number, another [items, dim] bytes."""
-        import faiss  # late: small tables do without
-
-        with self._coding:
-            if self._codes is None:
-                items, dim = len(self.values) - 1, self.values.shape[1]
-                code = faiss.ScalarQuantizer.QT_8bit_direct_signed
-                index = faiss.IndexScalarQuantizer(dim, code, faiss.METRIC_INNER_PRODUCT)
-                assert self.scales is not None
-                share = self.scales / self.scales.max()
-                for start in range(0, items, BLOCK):
-                    part = slice(start, min(start + BLOCK, items))
-                    index.add(np.rint(self.values[part] * share[part, None]).astype(np.float32))
-                self._codes = index
-            return self._codes
 
 
 class Reader:
@@ -136,46 +67,146 @@ class Reader:
             while end < len(order) and (end + 1 - start) * len(tokens[order[end]]) <= TOKENS:
                 end += 1
             part = order[start:end]
-            found[part] = self._read([tokens[place] for place in part])
+            found[part] = self._read([tokens[place] for place in part])[0]
             start = end
         return found
 
-    def _read(self, tokens: list[NDArray[np.int32]]) -> Floats:
-        """The guesses of token rows of about one length; what fills the shorter ones up stands behind their end."""
-        last = np.array([len(row) for row in tokens]) - 1
-        padded = np.full((len(tokens), int(last.max()) + 1), self.items, dtype=np.int32)
-        for place, row in enumerate(tokens):
-            padded[place, : len(row)] = row
-        x = self.table.rows(padded) * np.float32(math.sqrt(self.dim)) + self.weights["place"][: padded.shape[1]]
-        for layer in range(self.layers):
-            x = self._layer(x, f"layers.{layer}.", last if layer == self.layers - 1 else None)
-        return self._norm(x[:, 0], "norm")
+    def read(self, history: NDArray[np.int32]) -> Reading:
+        """One history of item rows, read so that its parts need not be read from their beginnings."""
+        tokens = read_tokens(history, self.items, self.length)
+        guess, memories = self._read([tokens])
+        return Reading(history, tokens, guess[0], [memory[0] for memory in memories])
 
-    def _layer(self, x: Floats, name: str, last: NDArray[np.int64] | None) -> Floats:
-        """One layer, [rows, length, dim]; the topmost only at the last place of each row, [rows, 1, dim]."""
-        rows, length, dim = x.shape
-        split = (rows, length, self.heads, dim // self.heads)
-        parts = self._dense(self._norm(x, name + "norm_attention"), name + "read")
-        query, key, value = (part.reshape(split).transpose(0, 2, 1, 3) for part in np.split(parts, 3, axis=2))
-        reach = np.arange(length)[None, :]
-        if last is not None:
-            every = np.arange(rows)
-            query, x, reach = query[every, :, last][:, :, None], x[every, last][:, None], last[:, None]
-        hidden = np.arange(length) > reach[..., None]  # what comes after a place
-        logits = query @ key.transpose(0, 1, 3, 2) / np.float32(math.sqrt(dim // self.heads))
-        logits = np.where(hidden[:, None], np.float32(-np.inf), logits)
-        logits = np.exp(logits - logits.max(axis=-1, keepdims=True))
-        seen = (logits / logits.sum(axis=-1, keepdims=True)) @ value
-        x = x + self._dense(seen.transpose(0, 2, 1, 3).reshape(x.shape), name + "write")
-        inner = np.maximum(self._dense(self._norm(x, name + "norm_dense"), name + "inner"), 0)
-        return x + self._dense(inner, name + "outer")
+    def parts(self, reading: Reading, kept: NDArray[np.bool_]) -> Floats:
+        """Float32 [parts, dim]: guesses after parts of a history; bool [parts, events] says what each has.
+
+        A part is read from where it leaves the whole: what stands before is the same, for a token sees no later one.
+        """
+        found = np.empty((len(kept), self.dim), dtype=np.float32)
+        every = [read_tokens(reading.history[part], self.items, self.length) for part in kept]
+        most = max(1, TOKENS // max(1, len(reading.tokens)))
+        for start in range(0, len(every), most):
+            tokens = every[start : start + most]
+            found[start : start + most] = self._read(tokens, reading)[0]
+        return found
+
+    def _read(self, tokens: list[NDArray[np.int32]], whole: Reading | None = None) -> tuple[Floats, list[Floats]]:
+        """The guesses of rows of tokens, and by layer what later tokens see of each, [rows, longest, numbers].
+
+        Those are keys and values, one behind the other; in the topmost layer, of which only the last place counts, they
+        are what keys and values are made of, for it is less work to turn the queries.
+        """
+        firsts = np.array([0 if whole is None else whole.shared(row) for row in tokens])
+        counts = np.array([len(row) for row in tokens]) - firsts
+        row = np.repeat(np.arange(len(tokens)), counts)
+        inside = np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts, counts)
+        spans = _Spans(row, inside, inside + firsts[row], firsts, counts)
+        read = np.concatenate([row[first:] for row, first in zip(tokens, firsts.tolist(), strict=True)])
+        x = self.table.rows(read) * np.float32(math.sqrt(self.dim)) + self.weights["place"][spans.place]
+        memories = []
+        for layer in range(self.layers):
+            name = f"layers.{layer}."
+            seen = self._norm(x, name + "norm_attention")
+            held = None if whole is None else whole.memories[layer]
+            if layer < self.layers - 1:
+                parts = self._dense(seen, name + "read")
+                memory = spans.memory(parts[:, self.dim :], held)
+                seen = self._attended(parts[:, : self.dim], memory, spans)
+            else:
+                memory = spans.memory(seen, held)
+                last = np.cumsum(counts) - 1
+                x, seen = x[last], self._attended_at_last(seen[last], memory, firsts + counts, name + "read")
+            memories.append(memory)
+            x = x + self._dense(seen, name + "write")
+            inner = self._dense(self._norm(x, name + "norm_dense"), name + "inner")
+            x = x + self._dense(np.maximum(inner, 0, out=inner), name + "outer")
+        return self._norm(x, "norm"), memories
+
+    def _attended(self, queries: Floats, memory: Floats, spans: _Spans) -> Floats:
+        """Float32 [tokens, dim]: what each token takes from itself and those before it."""
+        rows, length = memory.shape[:2]
+        width, most = self.dim // self.heads, int(spans.counts.max())
+        padded = np.zeros((rows, most, self.dim), dtype=np.float32)
+        padded[spans.row, spans.inside] = queries
+        query = padded.reshape(rows, most, self.heads, width).transpose(0, 2, 1, 3)
+        key, value = memory.reshape(rows, length, 2, self.heads, width).transpose(2, 0, 3, 1, 4)
+        later = np.arange(length) > (spans.firsts[:, None] + np.arange(most))[:, None, :, None]
+        found = _softmax(query @ key.transpose(0, 1, 3, 2) / np.float32(math.sqrt(width)), later) @ value
+        taken: Floats = found.transpose(0, 2, 1, 3)[spans.row, spans.inside].reshape(len(queries), self.dim)
+        return taken
+
+    def _attended_at_last(self, last: Floats, memory: Floats, lengths: NDArray[np.int64], name: str) -> Floats:
+        """Float32 [rows, dim]: the same for the last token of each row, over what keys and values are made of.
+
+        The inner product of a query with W m + b is that of the query's W' with m, and the same more for each token,
+        which a softmax does not see; and a mean of values W m + b is W times the mean of m, and b.
+        """
+        dim, heads = self.dim, self.heads
+        weight, bias = self.weights[name + ".weight"], self.weights[name + ".bias"]
+        query, key, value = weight.reshape(3, heads, dim // heads, dim)
+        asked = np.matmul(last, query.transpose(0, 2, 1)) + bias[:dim].reshape(heads, 1, -1)  # [heads, rows, width]
+        turned = np.matmul(asked, key).transpose(1, 0, 2) / np.float32(math.sqrt(dim // heads))  # [rows, heads, dim]
+        later = np.arange(memory.shape[1]) >= lengths[:, None, None]
+        mixed = _softmax(turned @ memory.transpose(0, 2, 1), later) @ memory  # [rows, heads, dim]
+        found = np.matmul(mixed.transpose(1, 0, 2), value.transpose(0, 2, 1)).transpose(1, 0, 2)
+        taken: Floats = found.reshape(len(last), dim) + bias[2 * dim :]
+        return taken
 
     def _dense(self, x: Floats, name: str) -> Floats:
-        found: Floats = x @ self.weights[name + ".weight"].T + self.weights[name + ".bias"]
+        found: Floats = x @ self.weights[name + ".weight"].T
+        found += self.weights[name + ".bias"]
         return found
 
     def _norm(self, x: Floats, name: str) -> Floats:
-        centred = x - x.mean(axis=-1, keepdims=True)
-        spread = np.sqrt(np.square(centred).mean(axis=-1, keepdims=True) + np.float32(1e-5))
-        found: Floats = centred / spread * self.weights[name + ".weight"] + self.weights[name + ".bias"]
+        """Each row of [tokens, dim] with mean 0 and variance 1, turned by weight and bias."""
+        dim = np.float32(self.dim)
+        found: Floats = x - np.add.reduce(x, axis=1, keepdims=True) / dim
+        found /= np.sqrt(np.einsum("td,td->t", found, found) / dim + np.float32(1e-5))[:, None]
+        found *= self.weights[name + ".weight"]
+        found += self.weights[name + ".bias"]
         return found
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reading:
+    """A history that was read, and what a longer or another one with the same beginning would see of its tokens."""
+
+    history: NDArray[np.int32]
+    tokens: NDArray[np.int32]
+    guess: Floats  # [dim]
+    memories: list[Floats]  # by layer, [tokens, numbers]
+
+    def shared(self, tokens: NDArray[np.int32]) -> int:
+        """With how many tokens others begin as these do; their last is never one of them."""
+        most = min(len(tokens) - 1, len(self.tokens))
+        other = tokens[:most] != self.tokens[:most]
+        return int(other.argmax()) if other.any() else most
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Spans:
+    """Tokens one after the other that end rows of them, each from a first place on."""
+
+    row: NDArray[np.int64]  # [tokens]
+    inside: NDArray[np.int64]  # [tokens], how many of the row's are before it
+    place: NDArray[np.int64]  # [tokens], in its row
+    firsts: NDArray[np.int64]  # [rows]
+    counts: NDArray[np.int64]  # [rows], 1 or more
+
+    def memory(self, own: Floats, held: Floats | None) -> Floats:
+        """Float32 [rows, longest, numbers]: of each token its own [tokens, numbers], before the first what is held."""
+        longest = int((self.firsts + self.counts).max())
+        found = np.zeros((len(self.firsts), longest, own.shape[1]), dtype=np.float32)
+        if held is not None:
+            found[:, : len(held)] = held[:longest]
+        found[self.row, self.place] = own
+        return found
+
+
+def _softmax(logits: Floats, hidden: NDArray[np.bool_]) -> Floats:
+    """Shares that add up to 1 along the last axis, 0 for what is hidden."""
+    logits = np.where(hidden, np.float32(-np.inf), logits)
+    logits -= logits.max(axis=-1, keepdims=True)
+    np.exp(logits, out=logits)
+    logits /= logits.sum(axis=-1, keepdims=True)
+    return logits

@@ -15,9 +15,10 @@ from triptych.errors import ConfigError
 from triptych.tuning.base import Progress
 from triptych_recommendation.models.base import Report
 from triptych_recommendation.models.sequence_batches import Corpus, Rows
-from triptych_recommendation.models.sequence_inference import WIDTH, Reader, Table
+from triptych_recommendation.models.sequence_inference import WIDTH, Reader
 from triptych_recommendation.models.sequence_network import Dropout, Network, SoftmaxLoss
 from triptych_recommendation.models.sequence_settings import SequenceSettings
+from triptych_recommendation.models.sequence_table import Table
 
 WARM_UP = 100, 5  # steps in which the learning rate rises, and epochs that they take at most
 AVERAGE = 0.99  # of a step's weights, what the running average keeps

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
 _NARROW = 1 << 16  # columns below this fit 16 bits
+_FEW = 4  # entries are sorted where they are fewer than the items by this factor
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,12 +49,27 @@ class ItemWeights:
         starts = np.concatenate([[0], np.cumsum(np.bincount(row[kept], minlength=len(scales)))]).astype(np.int64)
         return cls(starts, columns[kept], steps[kept], scales)
 
-    def total(self, rows: NDArray[np.int32], weights: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Float32 [items]: the sum of the rows, each times its weight."""
+    def total(
+        self, rows: NDArray[np.int32], weights: NDArray[np.float32]
+    ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        """The sum of the rows, each times its weight: the columns where any of them has a value, rising, and the sums.
+
+        Where the rows hold little of what there is, nothing as long as a row is looked at.
+        """
         places, owners = self._entries(rows)
         heavy = self._heavy(rows, weights)[owners] * self.values[places]
-        found: NDArray[np.float32] = np.bincount(self.columns[places], heavy, minlength=self.items).astype(np.float32)
-        return found
+        columns = self.columns[places]
+        if len(columns) * _FEW > self.items:
+            sums = np.bincount(columns, heavy, minlength=self.items)
+            there = np.bincount(columns, minlength=self.items) > 0
+            return np.flatnonzero(there).astype(np.int32), sums[there].astype(np.float32)
+        order = np.argsort(columns, kind="stable")
+        columns = columns[order]
+        if not len(columns):
+            return np.zeros(0, dtype=np.int32), np.zeros(0, dtype=np.float32)
+        begins = np.concatenate([[0], np.flatnonzero(columns[1:] != columns[:-1]) + 1])
+        sums = np.add.reduceat(heavy[order].astype(np.float64), begins)
+        return columns[begins].astype(np.int32), sums.astype(np.float32)
 
     def column(self, rows: NDArray[np.int32], column: int) -> NDArray[np.float32]:
         """Float32 [rows]: the value of each row in one column."""

@@ -12,7 +12,7 @@ from triptych_recommendation.serving.lists import Place
 from triptych_recommendation.serving.live import Live
 from triptych_recommendation.serving.scoring import Scorer
 from triptych_recommendation.serving.shared import Together, alike_from, and_, enough_people, in_common
-from triptych_recommendation.serving.tastes import LOOKING, Taste, without
+from triptych_recommendation.serving.tastes import LOOKING, Taste, leaving_out
 
 _VERBS = {
     "view": "looked at",
@@ -85,9 +85,11 @@ class Explainer:
 
     def _cited(self, taste: Taste, scorer: Scorer, rows: list[int], most: int) -> dict[int, _Cited]:
         """For each row the items of the past without which its score falls; rows without such are left out."""
+        places = np.array([scorer.place[row] for row in rows])
+        rescore = scorer.rescorer(places)
         units = self._units(taste, scorer, rows)
-        full = scorer.scores[[scorer.place[row] for row in rows]]
-        drops = full - scorer.with_less([without(taste.history, [unit]) for unit in units], rows)
+        full = scorer.scores[places]
+        drops = full - rescore(leaving_out(taste.history, [[unit] for unit in units]))
         found: dict[int, _Cited] = {}
         groups: dict[tuple[int, ...], list[int]] = {}
         for column, row in enumerate(rows):
@@ -101,7 +103,7 @@ class Explainer:
         if groups:
             often = sorted(groups, key=lambda group: -len(groups[group]))[:_GROUPS]
             groups = {group: groups[group] for group in often}
-            left = scorer.with_less([without(taste.history, group) for group in groups], rows)
+            left = rescore(leaving_out(taste.history, list(groups)))
             for scores, (group, columns) in zip(left, groups.items(), strict=True):
                 for column in columns:
                     drop = float(full[column] - scores[column])

@@ -13,7 +13,7 @@ from triptych.retrieval.locks import ReadWriteLock
 from triptych_recommendation.catalogue import tables
 from triptych_recommendation.catalogue.schema import EventRow, ItemRow
 from triptych_recommendation.catalogue.store import Store
-from triptych_recommendation.content.profile import profiles, unit
+from triptych_recommendation.content.profile import part_profiles, unit
 from triptych_recommendation.content.settings import ContentSettings
 from triptych_recommendation.data.interactions import History
 from triptych_recommendation.serving.counts import Counts, Known, counts_of, stored_counts
@@ -84,9 +84,12 @@ class Live:
             self._cold = found
         return found
 
-    def profiles(self, histories: Sequence[History]) -> Floats:
-        """Float32 [histories, dim], unit rows: what histories are like in content; zeros where nothing has any."""
-        return unit(profiles(histories, self.vectors.get, self._taste))
+    def profiles(self, history: History, kept: NDArray[np.bool_]) -> Floats:
+        """Float32 [parts, dim], unit rows: what parts of a history are like in content; zeros where nothing has any.
+
+        `kept` is bool [parts, events].
+        """
+        return unit(part_profiles(history, kept, self.vectors.get, self._taste))
 
     def row(self, item: str) -> int:
         """The row of an item that is there. Raises `DataError` for one that is unknown or was removed."""

@@ -69,7 +69,7 @@ class Maker:
     def make(self, wanted: Wanted, assigned: Assigned, *, seed: str) -> Made:
         """A list by the rules that hold for the user; drafted from two, with `seed`, in an interleaving."""
         taste = taste_of(self._live, self._live.users.get(wanted.user), wanted.context, wanted.now)
-        profile = self._live.profiles([taste.history])[0]
+        profile = self._live.profiles(taste.history, np.ones((1, len(taste.history)), dtype=np.bool_))[0]
         first = self._ranked(wanted, taste, profile, assigned.rules)
         if assigned.other is None:
             items = self._finished(wanted, taste, first, assigned.rules)
@@ -101,7 +101,8 @@ class Maker:
         content = np.clip(scorer.vectors @ own, 0, 1)
         chosen = np.zeros_like(content)
         if scorer.mode == "behaviour":
-            chosen = np.clip(scorer.scores - scorer.with_less([History.of([])], scorer.rows.tolist())[0], 0, None)
+            nothing = np.zeros((1, 1), dtype=np.bool_)
+            chosen = np.clip(scorer.scores - scorer.rescorer(np.arange(len(scorer.rows)))(nothing)[0], 0, None)
             chosen /= max(float(chosen.max(initial=0)), 1e-9)
         both = own.any() and chosen.any()
         scores = (content + chosen) / 2 if both else np.maximum(content, chosen)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from triptych_recommendation.data.interactions import History
+from triptych_recommendation.models.base import Rescore
 from triptych_recommendation.serving.live import Live
 from triptych_recommendation.serving.tastes import Taste
 
@@ -100,18 +99,25 @@ class Scorer:
         place = self.place[row]
         return "behaviour" if self._told[place] > 0 else "content" if self._new[place] else "popularity"
 
-    def with_less(self, parts: Sequence[History], rows: Sequence[int]) -> Floats:
-        """Float32 [parts, rows]: what candidates would score with parts of the history, on the same scale."""
-        places = [self.place[row] for row in rows]
-        told = np.zeros((len(parts), len(rows)), dtype=np.float32)
-        if not self._by or not parts:
-            return told + self.scores[places]
+    def rescorer(self, places: NDArray[np.int64]) -> Rescore:
+        """What tells what the candidates at some places would score with parts of the history, on the same scale."""
+        new = self._new[places]
+        by_model = None
         if self._by == "behaviour":
-            told = self._live.model.rescore(self._history, parts, self.rows[places])
-        cosines = told
-        if self._by == "content" or self._new[places].any():
-            cosines = self._live.profiles(parts) @ self.vectors[places].T
-        return self._with_query(self._own(told, cosines, self._new[places]), places)
+            by_model = self._live.model.rescorer(self._history, self.rows[places])
+
+        def rescore(kept: NDArray[np.bool_]) -> Floats:
+            told = np.zeros((len(kept), len(places)), dtype=np.float32)
+            if not self._by:
+                return told + self.scores[places]
+            if by_model is not None:
+                told = by_model(kept)
+            cosines = told
+            if self._by == "content" or new.any():
+                cosines = self._live.profiles(self._history, kept) @ self.vectors[places].T
+            return self._with_query(self._own(told, cosines, new), places)
+
+        return rescore
 
     def _fitted(self, taste: Floats, like: NDArray[np.bool_]) -> Floats:
         """Set the scale by the candidates; their scores by the history, zeros where it says nothing."""

@@ -60,12 +60,13 @@ def taste_of(live: Live, state: UserState, context: Context | None, now: int) ->
     return Taste(history, kinds, seen, _query(context, live.vectors.dim), state.known, notes)
 
 
-def without(history: History, rows: Sequence[int]) -> History:
-    """A history without all events with some rows."""
-    keep = np.ones(len(history), dtype=np.bool_)
-    for row in rows:
-        keep &= history.items != row
-    return History(history.items[keep], history.times[keep], history.weights[keep])
+def leaving_out(history: History, groups: Sequence[Sequence[int]]) -> NDArray[np.bool_]:
+    """Bool [groups, events]: of a history what is left without all events with the rows of each group."""
+    kept = np.ones((len(groups), len(history)), dtype=np.bool_)
+    for group, part in zip(groups, kept, strict=True):
+        for row in group:
+            part &= history.items != row
+    return kept
 
 
 def _query(context: Context, dim: int) -> Floats | None:

@@ -37,7 +37,7 @@ def check(model: UserModel, interactions: Interactions, tmp_path: Path) -> None:
     _a_lone_history_is_scored_as_in_a_batch(model, whole, asked)
     _candidates_are_the_best(model, whole, asked)
     _contributions_sum_up(model, whole, asked)
-    _the_whole_is_one_of_its_parts(model, asked)
+    _parts_are_scored_as_if_they_were_all(model, asked)
     _what_is_saved_comes_back(model, whole, asked, tmp_path / "model")
     _threads_do_not_meet(model, asked)
     _damage_is_named(model, tmp_path / "damaged")
@@ -79,17 +79,23 @@ def _candidates_are_the_best(model, whole, asked):
         assert len(model.candidates(history, 0)) == 0
 
 
-def _the_whole_is_one_of_its_parts(model, asked):
+def _parts_are_scored_as_if_they_were_all(model, asked):
     rows = np.array([5, 0, model.items + 2, 3], dtype=np.int32)
     for history in asked:
-        half = slice(None, None, 2)
-        parts = [history, History(history.items[half], history.times[half], history.weights[half])]
-        found = model.rescore(history, parts, rows)
-        assert found.shape == (2, 4)
+        events = len(history)
+        latest = [np.arange(events) != events - 1 - place for place in range(min(events, 4))]
+        among = [np.arange(events) % 3 != rest for rest in range(3)]
+        kept = np.array([np.ones(events), np.zeros(events), *latest, *among]).astype(np.bool_)
+        found = model.rescorer(history, rows)(kept)
+        assert found.shape == (len(kept), 4)
+        assert found.dtype == np.float32
         assert np.isfinite(found).all()
         assert (found[:, 2] == 0).all()
         np.testing.assert_allclose(found[0], model.score(history, rows), **CLOSE)
-        assert model.rescore(history, [], rows).shape == (0, 4)
+        if model.name != "blend":  # its scales are those of the whole
+            for part, scores in zip(kept, found, strict=True):
+                np.testing.assert_allclose(scores, model.score(history.where(part), rows), **CLOSE)
+        assert model.rescorer(history, rows)(kept[:0]).shape == (0, 4)
 
 
 def _contributions_sum_up(model, whole, asked):

@@ -18,7 +18,6 @@ from triptych_recommendation.serving.files import Files
 from triptych_recommendation.serving.recommender import Recommender, now_us
 from triptych_recommendation.serving.settings import RuleSettings
 from triptych_recommendation.serving.shared import Together, in_common
-from triptych_recommendation.serving.tastes import without
 
 PLAIN = RuleSettings(exploration=0.0, diversity=0.0)
 
@@ -55,7 +54,7 @@ def test_what_is_cited_lowers_the_models_score_when_it_is_taken_out(shop: Path, 
                 continue
             cited += 1
             assert {rows[name] for name in explanation.cited} <= set(history.items.tolist())
-            less = without(history, [rows[name] for name in explanation.cited])
+            less = history.where(~np.isin(history.items, [rows[name] for name in explanation.cited]))
             row = np.array([rows[one.item.id]])
             drop = (files.model.score(history, row)[0] - files.model.score(less, row)[0]) / scale
             assert drop > 0

@@ -17,8 +17,8 @@ from triptych.tuning.base import Progress
 from triptych_recommendation.data.interactions import History, Interactions
 from triptych_recommendation.models.base import load_model, model_class
 from triptych_recommendation.models.sequence import SequenceModel
-from triptych_recommendation.models.sequence_inference import MANY, Table
 from triptych_recommendation.models.sequence_settings import SequenceSettings
+from triptych_recommendation.models.sequence_table import MANY, Table
 
 ITEMS = 30
 SMALL = SequenceSettings(dim=16, layers=1, heads=2, length=12, dropout=0.1, epochs=12, batch=256, learning_rate=0.01)
