@@ -32,7 +32,8 @@ Floats = NDArray[np.float32]
 _BATCH = 256  # histories that are scored at once
 _LEAST = 250  # best items by codes, however few are asked for; over twice as many are compared
 _FLOATS = 16_000_000  # bytes of vectors that are kept as float32 too
-_COMPARED = 100  # rows of vectors that are taken for the same where these are
+_COMPARED = 100  # rows of vectors that are taken for the same where these are,
+_ROUNDED = 1e-3  # but for what making them of length 1 twice does to a float16
 _CODES_FROM = 20_000  # items; below, comparing all takes no longer
 
 
@@ -146,7 +147,8 @@ class Content(UserModel):
     def share(self, vectors: NDArray[np.float16], codes: Codes) -> None:
         """Find candidates by codes that somebody else has, where they are of the same vectors."""
         some = np.linspace(0, self.items - 1, min(self.items, _COMPARED)).astype(int)
-        if vectors.shape == self.vectors.shape and np.array_equal(vectors[some], self.vectors[some]):
+        same = vectors.shape == self.vectors.shape
+        if same and np.allclose(floats(vectors[some]), floats(self.vectors[some]), rtol=0, atol=_ROUNDED):
             self._codes = codes
 
     def _coded(self) -> Codes:

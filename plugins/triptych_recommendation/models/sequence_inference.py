@@ -160,7 +160,7 @@ class Reader:
     def _norm(self, x: Floats, name: str) -> Floats:
         """Each row of [tokens, dim] with mean 0 and variance 1, turned by weight and bias."""
         dim = np.float32(self.dim)
-        found: Floats = x - np.add.reduce(x, axis=1, keepdims=True) / dim
+        found: Floats = np.subtract(x, np.add.reduce(x, axis=1, keepdims=True) / dim)
         found /= np.sqrt(np.einsum("td,td->t", found, found) / dim + np.float32(1e-5))[:, None]
         found *= self.weights[name + ".weight"]
         found += self.weights[name + ".bias"]
