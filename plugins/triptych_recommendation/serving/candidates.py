@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,32 +29,40 @@ class Near:
 
     def __init__(self, vectors: LiveVectors, taste: Floats, allowed: Mask) -> None:
         self._vectors, self._taste, self._allowed = vectors, taste, allowed
-        self.rows, self._cosines = vectors.nearest(taste, _NEAR, allowed)
+        self.rows, self.cosines = vectors.nearest(taste, _NEAR, allowed)
 
-    def among(self, kind: Mask, k: int) -> tuple[Rows, Floats]:
-        """Up to `k` of those that bool [items] marks, the nearest first: rows and cosines.
+    def among(self, kind: Callable[[Any], Mask], k: int) -> tuple[Rows, Floats]:
+        """Up to `k` allowed ones of a kind, the nearest first: rows and cosines.
 
-        Some of them where there are many of the kind, as many as there are otherwise.
+        Some of them where there are many of the kind, as many as there are otherwise. `kind` gives bool [rows] for
+        rows or for a slice of them.
         """
-        marked = kind[self.rows]
+        marked = kind(self.rows)
         if np.count_nonzero(marked) >= min(k, _ENOUGH) or len(self.rows) < _NEAR:
-            return self.rows[marked][:k], self._cosines[marked][:k]
-        return self._vectors.nearest(self._taste, k, self._allowed & kind)
+            return self.rows[marked][:k], self.cosines[marked][:k]
+        return self._vectors.nearest(self._taste, k, self._allowed & kind(slice(None)))
 
-    def latest(self, first: int) -> Rows:
-        """The nearest of the rows from `first` on that came last."""
+    def latest(self, first: int) -> tuple[Rows, Floats]:
+        """The nearest of the rows from `first` on that came last: rows and cosines."""
         rows = np.arange(max(first, len(self._allowed) - _LATEST), len(self._allowed), dtype=np.int32)
+        if not len(rows) or not self._taste.any():
+            return rows[:0], np.zeros(0, dtype=np.float32)
         rows = rows[self._allowed[rows] & self._vectors.there[rows]]
         cosines = self._vectors.get(rows) @ self._taste
-        return rows[np.argsort(-cosines, kind="stable")[:_LIKE]] if self._taste.any() else rows[:0]
+        order = np.argsort(-cosines, kind="stable")[:_LIKE]
+        return rows[order], cosines[order]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Candidates:
-    """`rows` are allowed, each once; `like` are those of them that came as neighbours of the taste in content."""
+    """`rows` are allowed, each once.
+
+    `cosines` is float32 [rows]: of those that came as neighbours of the taste in content how near they are, of others
+    NaN.
+    """
 
     rows: Rows
-    like: Rows
+    cosines: Floats
 
 
 def candidates(live: Live, taste: Taste, allowed: Mask, pool: int, near: Near) -> Candidates:
@@ -61,8 +71,11 @@ def candidates(live: Live, taste: Taste, allowed: Mask, pool: int, near: Near) -
     Where little is allowed, all of it. The popular ones come last, in their order.
     """
     count = int(np.count_nonzero(allowed))
-    new = near.rows[live.cold()[near.rows]]
-    like = np.concatenate([near.rows[:_LIKE], new, near.latest(live.model.items)])
+    marked = live.cold()[near.rows]
+    marked[:_LIKE] = True
+    latest, their_cosines = near.latest(live.model.items)
+    like = np.concatenate([near.rows[marked], latest])
+    like_cosines = np.concatenate([near.cosines[marked], their_cosines])
     parts = [like]
     if taste.query is not None:
         parts.insert(0, live.vectors.nearest(taste.query, pool, allowed)[0])
@@ -73,8 +86,13 @@ def candidates(live: Live, taste: Taste, allowed: Mask, pool: int, near: Near) -
     if sum(map(len, parts)) < 2 * pool:
         parts.append(_popular(live, allowed, pool))
     rows = np.concatenate(parts)
-    once = np.sort(np.unique(rows, return_index=True)[1])
-    return Candidates(rows[once], like)
+    rows = rows[np.sort(np.unique(rows, return_index=True)[1])]
+    cosines = np.full(len(rows), np.nan, dtype=np.float32)
+    if len(like):
+        order = np.argsort(like, kind="stable")
+        found = order[np.minimum(np.searchsorted(like, rows, sorter=order), len(like) - 1)]
+        cosines = np.where(like[found] == rows, like_cosines[found], cosines)
+    return Candidates(rows, cosines)
 
 
 def _by_model(live: Live, taste: Taste, allowed: Mask, pool: int, count: int) -> Rows:

@@ -45,9 +45,9 @@ class Counts:
             order = self._order = np.argsort(-self.events, kind="stable")
         return order
 
-    def little_seen(self, most: int) -> NDArray[np.bool_]:
-        """Bool [items]: those with at most so many events and showings together."""
-        found: NDArray[np.bool_] = self.events + self._shown.view <= most
+    def little_seen(self, most: int, rows: Any = slice(None)) -> NDArray[np.bool_]:
+        """Bool [rows], of all by default: those with at most so many events and showings together."""
+        found: NDArray[np.bool_] = self.events[rows] + self._shown.view[rows] <= most
         return found
 
     def show(self, rows: Iterable[int]) -> None:

@@ -5,6 +5,20 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+_ROUNDED = 0.001  # by so much a cosine of stored vectors may be above 1
+
+
+def contenders(relevance: NDArray[np.float32], k: int, diversity: float) -> int:
+    """How many of the first items come into question for `k` places, whatever they are like.
+
+    `relevance` is float32 [items], falling. An item whose whole relevance is less than what likeness can cost the
+    `k`th is never chosen: one of the first `k` is always better.
+    """
+    if k >= len(relevance) or not k:
+        return min(k, len(relevance))
+    least = (1 - diversity) * float(relevance[k - 1]) - diversity * (1 + _ROUNDED)
+    return max(k, int(np.count_nonzero((1 - diversity) * relevance >= least)))
+
 
 def diversified(
     relevance: NDArray[np.float32], vectors: NDArray[np.float32], k: int, diversity: float, first: int = 0

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from triptych_recommendation.serving.answers import Explanation
 from triptych_recommendation.serving.lists import Place
@@ -58,36 +59,35 @@ class Explainer:
         self, taste: Taste, scorer: Scorer, places: Sequence[Place], tired: Mapping[str, float], most: int
     ) -> list[Explanation]:
         """One for each place. `tired` is by id what lowered scores; `most` items are cited at most."""
-        rows = [place.row for place in places]
         cited: dict[int, _Cited] = {}
-        if len(taste.history) and rows and scorer.mode != "popularity":
-            cited = self._cited(taste, scorer, rows, most)
-        first = {row: evidence.rows[0] for row, evidence in cited.items()}
-        alike = self._likeness(scorer, first)
+        if len(taste.history) and places and scorer.mode != "popularity":
+            cited = self._cited(taste, scorer, places, most)
+        shared = self._shared(scorer, {place.at: cited[place.row].rows[0] for place in places if place.row in cited})
         kinds = dict(zip(taste.history.items.tolist(), taste.kinds, strict=True))  # the latest kind of each item
         found = []
         for place in places:
             evidence = cited.get(place.row)
             if evidence is None:
-                found.append(Explanation(self._plain(place, scorer.reason(place.row))))
+                found.append(Explanation(self._plain(place, scorer.reason(place.at))))
                 continue
             name = self._live.shelf.items[place.row].id
             ids = tuple(self._live.shelf.items[row].id for row in evidence.rows)
             drop = evidence.drop * tired.get(name, 1.0)
-            found.append(Explanation(self._because(place.row, evidence.rows, kinds, alike[place.row]), ids, drop))
+            found.append(Explanation(self._because(evidence.rows, kinds, shared[place.at]), ids, drop))
         return found
 
     def compare(self, row: int, other: int) -> str:
         """What two items have in common, and how many people chose both, as a sentence; "" where nothing is known."""
         one, two = self._live.vectors.get(np.array([row, other]))
-        text = ", ".join(self._parts(row, other, float(one @ two)))
+        (people,) = self._together.counts([(row, other)])
+        text = self._parts(row, other, float(one @ two), people)
         return text[:1].upper() + text[1:]
 
-    def _cited(self, taste: Taste, scorer: Scorer, rows: list[int], most: int) -> dict[int, _Cited]:
-        """For each row the items of the past without which its score falls; rows without such are left out."""
-        places = np.array([scorer.place[row] for row in rows])
+    def _cited(self, taste: Taste, scorer: Scorer, listed: Sequence[Place], most: int) -> dict[int, _Cited]:
+        """For each listed row the items of the past without which its score falls; rows without such are left out."""
+        rows, places = [place.row for place in listed], np.array([place.at for place in listed])
         rescore = scorer.rescorer(places)
-        units = self._units(taste, scorer, rows)
+        units = self._units(taste, scorer, places)
         full = scorer.scores[places]
         drops = full - rescore(leaving_out(taste.history, [[unit] for unit in units]))
         found: dict[int, _Cited] = {}
@@ -111,40 +111,41 @@ class Explainer:
                         found[rows[column]] = _Cited(group, drop)
         return found
 
-    def _units(self, taste: Taste, scorer: Scorer, rows: list[int]) -> list[int]:
+    def _units(self, taste: Taste, scorer: Scorer, places: NDArray[np.int64]) -> list[int]:
         """Different items of the past that are worth leaving out: the latest, and those most like the list."""
         past = list(dict.fromkeys(reversed(taste.history.items.tolist())))[:_CONSIDERED]
         if len(past) <= _TRIED:
             return past
         latest, others = past[:_LATEST], past[_LATEST:]
-        listed = scorer.vectors[[scorer.place[row] for row in rows]]
-        likeness = (self._live.vectors.get(np.array(others, dtype=np.int32)) @ listed.T).max(axis=1)
+        likeness = (self._live.vectors.get(np.array(others, dtype=np.int32)) @ scorer.vectors(places).T).max(axis=1)
         nearest = np.argsort(-likeness, kind="stable")[: _TRIED - _LATEST]
         return latest + [others[place] for place in nearest.tolist()]
 
-    def _likeness(self, scorer: Scorer, pairs: Mapping[int, int]) -> dict[int, float]:
-        """By listed row its cosine to the item of the past that it is paired with."""
-        listed = scorer.vectors[[scorer.place[row] for row in pairs]]
-        past = self._live.vectors.get(np.array(list(pairs.values()), dtype=np.int32))
-        return dict(zip(pairs, (listed * past).sum(axis=1).tolist(), strict=True))
+    def _shared(self, scorer: Scorer, pairs: Mapping[int, int]) -> dict[int, str]:
+        """By the place of a candidate what it has in common with the row of the past that it is paired with."""
+        places, past = np.array(list(pairs), dtype=np.int64), np.array(list(pairs.values()), dtype=np.int32)
+        cosines = (scorer.vectors(places) * self._live.vectors.get(past)).sum(axis=1).tolist()
+        both = list(zip(scorer.rows[places].tolist(), past.tolist(), strict=True))
+        people = self._together.counts(both)
+        found = zip(pairs, both, cosines, people, strict=True)
+        return {place: self._parts(row, other, cosine, count) for place, (row, other), cosine, count in found}
 
-    def _because(self, row: int, cited: tuple[int, ...], kinds: Mapping[int, str], alike: float) -> str:
+    def _because(self, cited: tuple[int, ...], kinds: Mapping[int, str], shared: str) -> str:
         """Who did what, and what the item has in common with the first of what is cited."""
         items = self._live.shelf.items
         by_verb: dict[str, list[str]] = {}
         for one in cited:
             by_verb.setdefault(_VERBS.get(kinds[one], _OTHER_VERB), []).append(items[one].title or items[one].id)
         acts = and_([f"{verb} {and_(names)}" for verb, names in by_verb.items()])
-        parts = ", ".join(self._parts(row, cited[0], alike))
-        if not parts:
+        if not shared:
             return f"Because you {acts}"
         like = f"like {items[cited[0]].title or items[cited[0]].id}: " if len(cited) > 1 else ""
-        return f"Because you {acts}; {like}{parts}"
+        return f"Because you {acts}; {like}{shared}"
 
-    def _parts(self, row: int, other: int, cosine: float) -> list[str]:
+    def _parts(self, row: int, other: int, cosine: float, people: int) -> str:
+        """What two items have in common, in words; "" where nothing is known."""
         parts = in_common(self._live.shelf.items[row], self._live.shelf.items[other], cosine, self._alike)
-        people = self._together.count(row, other)
-        return [*parts, f"{people:,} people chose both"] if enough_people(people) else parts
+        return ", ".join([*parts, f"{people:,} people chose both"] if enough_people(people) else parts)
 
     def _plain(self, place: Place, reason: str) -> str:
         """Words for an item that no event speaks for."""

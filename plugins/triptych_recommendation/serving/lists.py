@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from triptych_recommendation.serving.answers import Origin
 from triptych_recommendation.serving.candidates import Near
-from triptych_recommendation.serving.diversity import diversified
+from triptych_recommendation.serving.diversity import contenders, diversified
 from triptych_recommendation.serving.live import Live
 from triptych_recommendation.serving.scoring import Scorer
 from triptych_recommendation.serving.settings import RuleSettings
@@ -26,6 +26,7 @@ class Place:
     """One place of a list."""
 
     row: int
+    at: int  # its place among the candidates
     score: float
     origin: Origin
 
@@ -34,31 +35,32 @@ def compose(
     scorer: Scorer,
     scores: Floats,
     *,
-    pinned: Sequence[int],
-    explored: Sequence[int],
+    pinned: int,
+    explored: int,
     k: int,
     rules: RuleSettings,
     chance: random.Random,
 ) -> list[Place]:
     """At most `k` places: pinned items, then the best by maximal marginal relevance, explored ones strewn in below.
 
-    `scores` is float32 [candidates], of equals the earlier first; pinned and explored rows are candidates too. The
-    first place that is not pinned is not an explored one, unless there is nothing else.
+    `scores` is float32 [candidates], of equals the earlier first. Pinned rows are the first of the candidates, explored
+    ones the last. The first place that is not pinned is not an explored one, unless there is nothing else.
     """
-    apart = {scorer.place[row] for row in (*pinned, *explored)}
-    order = np.argsort(-scores, kind="stable")[: max(rules.pool, k) + len(apart)]
-    best = [place for place in order.tolist() if place not in apart]
-    pool = np.array([*(scorer.place[row] for row in pinned), *best], dtype=np.int64)
-    room = max(k - len(explored), 0)
+    first, last = pinned, len(scorer.rows) - explored
+    order = np.argsort(-scores, kind="stable")[: max(rules.pool, k) + first + explored]
+    best = order[(order >= first) & (order < last)]
+    room = max(k - explored, 0)
+    best = best[: contenders(np.clip(scores[best], 0, 1), max(room - first, 0), rules.diversity)]
+    pool = np.concatenate([np.arange(first), best])
     relevance = np.clip(scores[pool], 0, 1)
-    chosen = diversified(relevance, scorer.vectors[pool], room, rules.diversity, first=len(pinned))
+    chosen = diversified(relevance, scorer.vectors(pool), room, rules.diversity, first=first).tolist()
     places = [
-        Place(int(scorer.rows[pool[one]]), float(scores[pool[one]]), "pinned" if one < len(pinned) else "ranked")
-        for one in chosen.tolist()
+        Place(int(scorer.rows[at]), at, float(scores[at]), "pinned" if one < first else "ranked")
+        for one, at in zip(chosen, pool[chosen].tolist(), strict=True)
     ]
-    for row in explored:
-        lowest = min(len(pinned) + 1, len(places))
-        place = Place(row, float(scores[scorer.place[row]]), "exploration")
+    for at in range(last, len(scorer.rows)):
+        lowest = min(first + 1, len(places))
+        place = Place(int(scorer.rows[at]), at, float(scores[at]), "exploration")
         places.insert(chance.randint(lowest, len(places)), place)
     return places[:k]
 
@@ -83,11 +85,15 @@ def explore(
     """
     if count < 1:
         return []
-    little = allowed & live.counts.little_seen(rules.little_seen)
+
+    def little(rows: Any) -> NDArray[np.bool_]:
+        marked: NDArray[np.bool_] = allowed[rows] & live.counts.little_seen(rules.little_seen, rows)
+        return marked
+
     generator = np.random.default_rng(chance.getrandbits(64))
     rows, cosines = near.among(little, _NEW_LIKE)
     if len(rows):
         keys = cosines / _WARMTH + generator.gumbel(size=len(rows))  # the largest are a draw without putting back
         return [int(row) for row in rows[np.argsort(-keys, kind="stable")[:count]]]
-    every = np.flatnonzero(little)
+    every = np.flatnonzero(little(slice(None)))
     return [int(row) for row in generator.choice(every, min(count, len(every)), replace=False, shuffle=False)]

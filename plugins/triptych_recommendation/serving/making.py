@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from triptych_recommendation.data.interactions import History
 from triptych_recommendation.experiments.interleaving import team_draft
 from triptych_recommendation.serving.answers import Context, Explanation, Recommended
-from triptych_recommendation.serving.candidates import Near, candidates
+from triptych_recommendation.serving.candidates import Candidates, Near, candidates
 from triptych_recommendation.serving.explanations import Explainer
 from triptych_recommendation.serving.exposure import ExposureLog
 from triptych_recommendation.serving.lists import Place, compose, exploration_places, explore
@@ -24,6 +24,7 @@ from triptych_recommendation.serving.tastes import Taste, taste_of
 from triptych_recommendation.serving.variants import Assigned
 
 Floats = NDArray[np.float32]
+Rows = NDArray[np.int32]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,8 +98,8 @@ class Maker:
         taste = Taste(History.of([row]), ("view",), np.array([row], dtype=np.int32), None, known=True)
         own = live.vectors.get(np.array([row]))[0]
         found = candidates(live, taste, mask, rules.settings.pool, Near(live.vectors, own, mask))
-        scorer = Scorer(live, taste, own, found.rows, found.like)
-        content = np.clip(scorer.vectors @ own, 0, 1)
+        scorer = Scorer(live, taste, own, found.rows, found.cosines)
+        content = np.clip(scorer.vectors(slice(None)) @ own, 0, 1)
         chosen = np.zeros_like(content)
         if scorer.mode == "behaviour":
             nothing = np.zeros((1, 1), dtype=np.bool_)
@@ -131,17 +132,17 @@ class Maker:
         toward = near if taste.query is None else Near(self._live.vectors, taste.query, allowed.mask)
         explored = explore(self._live, toward, rest, count, settings, chance)
         found = candidates(self._live, taste, allowed.mask, max(settings.pool, wanted.k), near)
-        rows = np.array(list(dict.fromkeys([*pinned, *found.rows.tolist(), *explored])), dtype=np.int32)
-        scorer = Scorer(self._live, taste, profile, rows, found.like)
+        rows, cosines = _framed(found, pinned, explored)
+        scorer = Scorer(self._live, taste, profile, rows, cosines)
         tired = self._log.tired(wanted.user, wanted.now, settings)
         scores = scorer.scores
         if tired:
             scores = scores.copy()
             for name, factor in tired.items():
-                place = scorer.place.get(self._live.shelf.rows.get(name, -1))
-                if place is not None:
-                    scores[place] *= factor
-        places = compose(scorer, scores, pinned=pinned, explored=explored, k=wanted.k, rules=settings, chance=chance)
+                scores[rows == self._live.shelf.rows.get(name, -1)] *= factor
+        places = compose(
+            scorer, scores, pinned=len(pinned), explored=len(explored), k=wanted.k, rules=settings, chance=chance
+        )
         return _Ranking(places, scorer, tired)
 
     def _finished(self, wanted: Wanted, taste: Taste, ranking: _Ranking, rules: Rules) -> tuple[Recommended, ...]:
@@ -153,9 +154,23 @@ class Maker:
         if wanted.explain:
             explanations = self._explainer.explain(taste, scorer, places, ranking.tired, rules.settings.cited)
         return tuple(
-            Recommended(items[place.row], place.score, place.origin, scorer.reason(place.row), words)
+            Recommended(items[place.row], place.score, place.origin, scorer.reason(place.at), words)
             for place, words in zip(places, explanations, strict=True)
         )
+
+
+def _framed(found: Candidates, pinned: Sequence[int], explored: Sequence[int]) -> tuple[Rows, Floats]:
+    """All rows once, pinned ones first and explored ones last, and their cosines as `Candidates` has them."""
+    if not pinned and not explored:
+        return found.rows, found.cosines
+    apart = np.array([*pinned, *explored], dtype=np.int32)
+    where = found.rows[:, None] == apart
+    own = np.full(len(apart), np.nan, dtype=np.float32)
+    place, which = np.nonzero(where)
+    own[which] = found.cosines[place]
+    rest, first = ~where.any(axis=1), len(pinned)
+    rows = np.concatenate([apart[:first], found.rows[rest], apart[first:]])
+    return rows, np.concatenate([own[:first], found.cosines[rest], own[first:]])
 
 
 def _policy(ranking: _Ranking) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -62,25 +63,33 @@ class Scorer:
     nothing to go by.
     """
 
-    def __init__(self, live: Live, taste: Taste, profile: Floats, rows: Rows, like: Rows) -> None:
-        """`rows` are the candidates, each once; `like` the neighbours of the taste in content.
+    def __init__(self, live: Live, taste: Taste, profile: Floats, rows: Rows, cosines: Floats) -> None:
+        """`rows` are the candidates, each once.
 
-        `profile` is float32 [dim], of length 1 or 0: what the history is like in content.
+        `profile` is float32 [dim], of length 1 or 0: what the history is like in content. `cosines` is float32
+        [candidates]: of the neighbours of the taste in content how near they are to the profile, of others NaN.
         """
         self._live = live
         self._history = taste.history
+        self._profile = profile
         self.rows = rows
-        self.place = {row: place for place, row in enumerate(rows.tolist())}
-        self.vectors = live.vectors.get(rows)  # float32 [candidates, dim]
-        self._new = live.unknown(rows) & live.vectors.there[rows]
+        unknown = live.unknown(rows)
+        self._new = unknown & live.vectors.there[rows]
+        self._like = ~(np.isnan(cosines) | unknown)
+        self._cosines = cosines
         self._told = np.zeros(len(rows), dtype=np.float32)  # by the model
-        self._curve = Curve(self._told[:0], self._told[:0])
         self._top = 1.0
         self._by: Literal["behaviour", "content", ""] = ""  # what of the history says anything
-        own = self._fitted(profile, np.isin(rows, like)) if len(self._history) else self._told
-        near = np.clip(self.vectors @ taste.query, 0, None) if taste.query is not None else np.zeros_like(self._told)
-        self._asked: Floats | None = near / near.max() if near.any() else None
+        own = self._fitted() if len(self._history) else self._told
+        self._asked: Floats | None = None
+        if taste.query is not None:
+            near = np.clip(self.vectors(slice(None)) @ taste.query, 0, None)
+            self._asked = near / near.max() if near.any() else None
         self.scores: Floats = self._popularity() if self.mode == "popularity" else self._with_query(own, slice(None))
+
+    def vectors(self, places: Any) -> Floats:
+        """Float32 [places, dim]: what some of the candidates are like; looked up as they are asked for."""
+        return self._live.vectors.get(self.rows[places])
 
     @property
     def mode(self) -> Mode:
@@ -92,11 +101,10 @@ class Scorer:
         """What makes the list, in a word."""
         return self._live.model.name if self.mode == "behaviour" else self.mode
 
-    def reason(self, row: int) -> str:
+    def reason(self, place: int) -> str:
         """What the score of a candidate is from."""
         if self.mode != "behaviour":
             return self.mode
-        place = self.place[row]
         return "behaviour" if self._told[place] > 0 else "content" if self._new[place] else "popularity"
 
     def rescorer(self, places: NDArray[np.int64]) -> Rescore:
@@ -114,21 +122,21 @@ class Scorer:
                 told = by_model(kept)
             cosines = told
             if self._by == "content" or new.any():
-                cosines = self._live.profiles(self._history, kept) @ self.vectors[places].T
+                cosines = self._live.profiles(self._history, kept) @ self.vectors(places).T
             return self._with_query(self._own(told, cosines, new), places)
 
         return rescore
 
-    def _fitted(self, taste: Floats, like: NDArray[np.bool_]) -> Floats:
+    def _fitted(self) -> Floats:
         """Set the scale by the candidates; their scores by the history, zeros where it says nothing."""
-        model = self._live.model
-        self._told = model.score(self._history, self.rows)
-        cosines = self.vectors @ taste
-        known = like & ~self._live.unknown(self.rows)
-        self._curve = Curve(cosines[known], self._told[known])
+        self._told = self._live.model.score(self._history, self.rows)
         for by in ("behaviour", "content"):
             self._by = by
-            own = self._own(self._told, cosines, self._new)
+            needed = np.isnan(self._cosines) & ((self._new & (self._told <= 0)) | (by == "content"))
+            if needed.any():
+                self._cosines = self._cosines.copy()
+                self._cosines[needed] = self.vectors(needed) @ self._profile
+            own = self._own(self._told, self._cosines, self._new)
             best = float(own.max(initial=0))
             if best > 0:
                 self._top = best
@@ -136,10 +144,18 @@ class Scorer:
         self._by = ""
         return np.zeros_like(self._told)
 
+    @cached_property
+    def _curve(self) -> Curve:
+        return Curve(self._cosines[self._like], self._told[self._like])
+
     def _own(self, told: Floats, cosines: Floats, new: NDArray[np.bool_]) -> Floats:
         if self._by == "content":
             return np.clip(cosines, 0, None) / np.float32(self._top)
-        mixed = np.where(new & (told <= 0), self._curve(cosines), told) if new.any() else told
+        mixed = told
+        untold = new & (told <= 0)
+        if untold.any():
+            mixed = told.copy()
+            mixed[untold] = self._curve(cosines[untold])
         return np.asarray(mixed / np.float32(self._top), dtype=np.float32)
 
     def _with_query(self, own: Floats, places: Any) -> Floats:

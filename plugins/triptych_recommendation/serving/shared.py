@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 
 from triptych_recommendation.data.interactions import Interactions
 from triptych_recommendation.data.items import Item
@@ -17,6 +19,8 @@ _LEAST_COSINE = 0.3  # and when their cosine is above this: in a shop of one thi
 _TAGS = 3  # that are named at most
 _LEAST_LETTERS = 4  # of a word of a title that says something
 _LEAST_PEOPLE = 3  # who chose both, to be told
+_BITS = 32  # of a user's number
+_TITLES = 20_000  # whose words are remembered
 
 
 class Together:
@@ -28,12 +32,25 @@ class Together:
         counts = np.bincount(pairs // max(1, len(past.users)), minlength=len(past.items))
         self._starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
 
-    def count(self, one: int, other: int) -> int:
-        """How many people chose both; 0 for rows that came after the build."""
-        if max(one, other) >= len(self._starts) - 1:
-            return 0
-        a, b = (self._users[self._starts[row] : self._starts[row + 1]] for row in (one, other))
-        return len(np.intersect1d(a, b, assume_unique=True))
+    def counts(self, pairs: Sequence[tuple[int, int]]) -> list[int]:
+        """How many people chose both items of each pair of rows; 0 for rows that came after the build."""
+        known = [place for place, pair in enumerate(pairs) if max(pair) < len(self._starts) - 1]
+        found = [0] * len(pairs)
+        if known:
+            fewer, more = (self._people([pairs[place][side] for place in known]) for side in (0, 1))
+            if len(fewer) > len(more):
+                fewer, more = more, fewer
+            if len(fewer):
+                both = fewer[more[np.minimum(np.searchsorted(more, fewer), len(more) - 1)] == fewer]
+                for place, count in zip(known, np.bincount(both >> _BITS, minlength=len(known)).tolist(), strict=True):
+                    found[place] = count
+        return found
+
+    def _people(self, rows: list[int]) -> NDArray[np.int64]:
+        """Who chose each of some rows, rising; the place of the row stands above the bits of a user."""
+        own = [self._users[self._starts[row] : self._starts[row + 1]] for row in rows]
+        places = np.repeat(np.arange(len(rows)) << _BITS, [len(users) for users in own])
+        return places + np.concatenate(own)
 
 
 def alike_from(vectors: LiveVectors, seed: int = 0) -> float:
@@ -60,9 +77,10 @@ def in_common(item: Item, other: Item, cosine: float, alike: float) -> list[str]
     tags = [tag for tag in item.tags if tag in other.tags and tag != item.category][:_TAGS]
     if tags:
         found.append(f"both {and_(tags)}")
-    words = [word for word in _words(item.title) if word in _words(other.title)]
-    if words:
-        found.append(f"\u201c{words[0]}\u201d in both titles")
+    others = _words(other.title)
+    word = next((word for word in _words(item.title) if word in others), None)
+    if word is not None:
+        found.append(f"\u201c{word}\u201d in both titles")
     content = _content(item, other)
     if content and cosine >= alike:
         found.append(f"similar {content}")
@@ -80,9 +98,10 @@ def _content(item: Item, other: Item) -> str:
     return and_(kinds) if kinds else "words" if item.text and other.text else ""
 
 
-def _words(title: str) -> list[str]:
+@lru_cache(_TITLES)
+def _words(title: str) -> tuple[str, ...]:
     words = re.findall(r"[^\W\d_]+", title.casefold())
-    return [word for word in dict.fromkeys(words) if len(word) >= _LEAST_LETTERS]
+    return tuple(word for word in dict.fromkeys(words) if len(word) >= _LEAST_LETTERS)
 
 
 def enough_people(count: int) -> bool:

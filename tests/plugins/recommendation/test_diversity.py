@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from triptych_recommendation.serving.diversity import diversified
+from triptych_recommendation.serving.diversity import contenders, diversified
 
 
 def _unit(rows: list[list[float]]) -> np.ndarray:
@@ -46,3 +46,30 @@ def test_each_item_stands_once_and_diversity_alone_spreads(
     assert len(set(chosen.tolist())) == len(chosen) == min(k, len(relevance))
     if not diversity:
         assert sorted(relevance, reverse=True)[: len(chosen)] == [relevance[one] for one in chosen]
+
+
+@given(
+    st.lists(st.floats(0, 1, width=32), max_size=40),
+    st.integers(0, 12),
+    st.floats(0, 1),
+    st.integers(0, 1_000),
+    st.integers(0, 3),
+)
+def test_those_out_of_question_are_never_chosen(
+    relevance: list[float], k: int, diversity: float, seed: int, first: int
+) -> None:
+    ordered = np.array(sorted(relevance, reverse=True), dtype=np.float32)
+    vectors = _unit(np.random.default_rng(seed).normal(size=(first + len(ordered) + 1, 3)).tolist())[:-1]
+    pinned = np.zeros(first, dtype=np.float32)
+    count = first + contenders(ordered, max(k - first, 0), diversity)
+    everything = np.concatenate([pinned, ordered])
+    whole = diversified(everything, vectors, k, diversity, first=first)
+    few = diversified(everything[:count], vectors[:count], k, diversity, first=first)
+    assert few.tolist() == whole.tolist()
+
+
+def test_of_steeply_falling_relevance_few_come_into_question() -> None:
+    relevance = np.linspace(1, 0, 101).astype(np.float32)
+    assert contenders(relevance, 10, 0.0) == 10
+    assert 20 <= contenders(relevance, 10, 0.1) <= 22
+    assert contenders(relevance, 10, 1.0) == 101

@@ -167,4 +167,6 @@ def test_what_two_items_have_in_common() -> None:
 def test_people_who_chose_both_are_counted_once_each() -> None:
     past = Interactions.of(["ann", "ann", "ann", "bob", "bob", "cat"], ["x", "y", "x", "x", "y", "y"])
     together = Together(past.with_items(["z"]))
-    assert (together.count(0, 1), together.count(1, 0), together.count(0, 2), together.count(0, 9)) == (2, 2, 0, 0)
+    assert together.counts([(0, 1), (1, 0), (0, 2), (0, 9), (1, 1)]) == [2, 2, 0, 0, 3]
+    assert together.counts([(2, 0)]) == [0]
+    assert together.counts([]) == []
