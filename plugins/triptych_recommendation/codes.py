@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from triptych.errors import BundleError
+from triptych_recommendation.models.base import distinct
 
 Floats = NDArray[np.float32]
 Rows = NDArray[np.int64]
@@ -99,7 +100,7 @@ class Codes:
             probes = min(self._index.nlist, math.ceil(probes / math.sqrt(share)))
         parameters = faiss.IVFSearchParameters(nprobe=probes, sel=selector)
         found = self._index.search(query[None], _LEAST + FACTOR * k, params=parameters)[1][0]
-        rows: Rows = np.unique(found[found >= 0])
+        rows: Rows = distinct(found[found >= 0])
         return rows
 
     def _choose_probes(self, vectors: NDArray[np.float16], rows: Rows, generator: np.random.Generator) -> None:

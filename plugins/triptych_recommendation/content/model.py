@@ -21,6 +21,7 @@ from triptych_recommendation.models.base import (
     Latest,
     Report,
     Rescore,
+    Told,
     UserModel,
     best,
     read_model,
@@ -55,7 +56,7 @@ class Content(UserModel):
         self._codes: Codes | None = None  # by which candidates are found where there are many
         self._coding = threading.Lock()
         self._floats: Floats | None = None
-        self._taste = Latest(lambda history: self._tastes([history])[0])
+        self._taste = Latest(self._lone)
 
     @classmethod
     def fit(
@@ -86,10 +87,15 @@ class Content(UserModel):
 
     def score(self, history: History, rows: NDArray[np.int32]) -> Floats:
         """See the base."""
-        found = np.zeros(len(rows), dtype=np.float32)
-        known = rows < self.items
-        found[known] = np.maximum(floats(self.vectors[rows[known]]) @ self._taste(history), 0)
-        return found
+        taste, told = self._taste(history)
+
+        def compute(rows: NDArray[np.int32]) -> Floats:
+            known = rows < self.items
+            found = np.zeros(len(rows), dtype=np.float32)
+            found[known] = np.maximum(floats(self.vectors[rows[known]]) @ taste, 0)
+            return found
+
+        return told(rows, compute)
 
     def rescorer(self, history: History, rows: NDArray[np.int32]) -> Rescore:
         """See the base; vectors are looked up once."""
@@ -108,12 +114,13 @@ class Content(UserModel):
         """See the base; of many items the best are found by codes of a bit a dimension, nearly all of them."""
         if self.items < _CODES_FROM:
             return best(self.scores([history])[0], k)
-        taste = self._taste(history)
+        taste, told = self._taste(history)
         if not taste.any():
             return np.empty(0, dtype=np.int32)
         rows = self._coded().candidates(taste, max(k, _LEAST)).astype(np.int32)
         rows = rows[rows < self.items]  # shared codes know of later ones
         scores = np.maximum(floats(self.vectors[rows]) @ taste, 0)
+        told.add(rows, scores)
         return rows[best(scores, k)]
 
     def contributions(self, history: History, row: int) -> Floats | None:
@@ -164,6 +171,11 @@ class Content(UserModel):
         if found.nbytes <= _FLOATS:
             self._floats = found
         return found
+
+    def _lone(self, history: History) -> tuple[Floats, Told]:
+        """As `_tastes`, float32 [d], and what is known of its scores."""
+        whole = np.ones((1, len(history)), dtype=np.bool_)
+        return unit(part_profiles(history, whole, self._rows, self.settings))[0], Told()
 
     def _tastes(self, histories: Sequence[History]) -> Floats:
         """Float32 [histories, d]: the unit vectors that likeness is measured to; zeros where nothing has content."""

@@ -19,6 +19,7 @@ from triptych_recommendation.models.base import (
     Rescore,
     UserModel,
     best,
+    distinct,
     key_of,
     load_model,
     model_class,
@@ -26,14 +27,14 @@ from triptych_recommendation.models.base import (
     silent,
     write_model,
 )
-from triptych_recommendation.models.blending import FEATURES, Mixture, collect, features, learn, scale
+from triptych_recommendation.models.blending import FEATURES, Mixture, Scale, collect, features, learn, scale
 from triptych_recommendation.models.settings import ModelSettings
 
 if TYPE_CHECKING:
     from triptych_recommendation.codes import Codes
 
-Scale = tuple[NDArray[np.float32], NDArray[np.float32]]  # the best score and the one at the depth, [1] each
 KEPT = 256  # histories whose scales are kept: one list asks for the same history several times
+_COMPARED = 100  # events of a history that rows are compared with one by one
 LITTLE = 0.001  # weight that popularity has at least
 
 
@@ -111,8 +112,7 @@ class Blend(UserModel):
         def rescore(kept: NDArray[np.bool_]) -> NDArray[np.float32]:
             found = np.zeros((len(kept), len(rows)), dtype=np.float32)
             for part, weights, scales in asked:
-                linear, logarithmic = features(part(kept), *scales)
-                found += weights[0] * linear + weights[1] * logarithmic
+                found += scales(part(kept), weights)
             return found
 
         return rescore
@@ -122,7 +122,7 @@ class Blend(UserModel):
         depth = max(k, self._depth(history))
         lists = [part.candidates(history, depth) for part in self.parts]
         self._keep(history, [self._scale(part, history, own) for part, own in zip(self.parts, lists, strict=True)])
-        rows = np.unique(np.concatenate([own[:k] for own in lists]))
+        rows = distinct(np.concatenate([own[:k] for own in lists]))
         return rows[best(self.score(history, rows), k)]
 
     def share(self, vectors: NDArray[np.float16], codes: Codes) -> None:
@@ -180,8 +180,7 @@ class Blend(UserModel):
         parts = zip(self.parts, self.mixture.of(history), self._scales(history), found, strict=True)
         for part, weights, scales, share in parts:
             if weights.any():
-                linear, logarithmic = features(part.score(history, rows), *scales)
-                share[:] = weights[0] * linear + weights[1] * logarithmic
+                share[:] = scales(part.score(history, rows), weights)
         return found
 
     def _depth(self, history: History) -> int:
@@ -200,15 +199,21 @@ class Blend(UserModel):
 
     def _scale(self, part: UserModel, history: History, rows: NDArray[np.int32]) -> Scale:
         """The best score of a part and that at the depth, from its best rows."""
-        new = rows[~np.isin(rows, history.items)][: self.mixture.depth]
-        ends = np.zeros(2, dtype=np.float32)
-        if len(new):
-            ends = part.score(history, new[[0, -1]])
+        new = rows[~_among(rows, history.items)][: self.mixture.depth]
+        ends = part.score(history, new[[0, -1]]) if len(new) else np.zeros(2, dtype=np.float32)
         whole = len(new) == self.mixture.depth < part.items
-        return ends[:1], (ends[1:] if whole else np.zeros(1, dtype=np.float32))
+        return Scale(float(ends[0]), float(ends[1]) if whole else 0.0)
 
     def _keep(self, history: History, scales: list[Scale]) -> None:
         with self._lock:
             self._kept[key_of(history)] = scales
             while len(self._kept) > KEPT:
                 self._kept.popitem(last=False)
+
+
+def _among(rows: NDArray[np.int32], others: NDArray[np.int32]) -> NDArray[np.bool_]:
+    """Bool [rows]: which ones are among others, where these are few in less time than `np.isin` takes."""
+    if len(others) > _COMPARED:
+        return np.isin(rows, others)
+    found: NDArray[np.bool_] = (rows[:, None] == others).any(axis=1)
+    return found

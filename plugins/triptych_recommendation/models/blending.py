@@ -53,6 +53,23 @@ def features(
     return shares, logarithmic
 
 
+class Scale:
+    """The features of scores for one history, whose `top` score and that at the depth are known."""
+
+    def __init__(self, top: float, floor: float) -> None:
+        self._high = np.float32(top) if top > 0 else np.float32(1)
+        self._steep = self._high / max(np.float32(floor), self._high / np.float32(100))
+        self._most = np.log1p(self._steep)
+
+    def __call__(self, scores: NDArray[np.float32], weights: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Float32 of the same shape: the two `features`, each times its weight of float32 [FEATURES]."""
+        shares = scores / self._high
+        found: NDArray[np.float32] = np.log1p(shares * self._steep)
+        found *= weights[1] / self._most
+        found += shares * weights[0]
+        return found
+
+
 def scale(scores: NDArray[np.float32], histories: Sequence[History], depth: int) -> tuple[NDArray[np.float32], ...]:
     """For scores [histories, items]: the top one and the one at the depth, [histories, 1] each, of unseen items."""
     unseen = scores.copy()

@@ -15,6 +15,7 @@ from triptych_recommendation.models.base import (
     Latest,
     Report,
     Rescore,
+    Told,
     UserModel,
     best,
     read_model,
@@ -44,7 +45,7 @@ class SequenceModel(UserModel):
     def __init__(self, reader: Reader, centre: float) -> None:
         self.reader, self.centre = reader, centre
         self.items = reader.items
-        self._read = Latest(lambda history: reader.read(history.items))
+        self._read = Latest(lambda history: (reader.read(history.items), Told()))
 
     @classmethod
     def fit(
@@ -81,26 +82,34 @@ class SequenceModel(UserModel):
 
     def score(self, history: History, rows: NDArray[np.int32]) -> NDArray[np.float32]:
         """Float32 [rows]; rows that the model does not know score 0. No other item is looked at."""
-        found = np.zeros(len(rows), dtype=np.float32)
-        known = (rows >= 0) & (rows < self.items)
-        found[known] = self._score(self.reader.table.rows(rows[known]) @ self._read(history).guess)
-        return found
+        reading, told = self._read(history)
+
+        def compute(rows: NDArray[np.int32]) -> NDArray[np.float32]:
+            known = (rows >= 0) & (rows < self.items)
+            found = np.zeros(len(rows), dtype=np.float32)
+            found[known] = self._score(self.reader.table.rows(rows[known]) @ reading.guess)
+            return found
+
+        return told(rows, compute)
 
     def rescorer(self, history: History, rows: NDArray[np.int32]) -> Rescore:
         """See the base; the parts are read together, and what the whole begins with is not read again."""
         known = (rows >= 0) & (rows < self.items)
-        vectors = self.reader.table.rows(rows[known])
+        vectors, (reading, _) = self.reader.table.rows(rows[known]), self._read(history)
 
         def rescore(kept: NDArray[np.bool_]) -> NDArray[np.float32]:
             found = np.zeros((len(kept), len(rows)), dtype=np.float32)
-            found[:, known] = self._score(self.reader.parts(self._read(history), kept) @ vectors.T)
+            found[:, known] = self._score(self.reader.parts(reading, kept) @ vectors.T)
             return found
 
         return rescore
 
     def candidates(self, history: History, k: int) -> NDArray[np.int32]:
         """The k rows with the highest inner products: these rise with the scores, and all scores are above 0."""
-        rows, logits = self.reader.table.largest(self._read(history).guess, k)
+        reading, told = self._read(history)
+        rows, logits = self.reader.table.largest(reading.guess, k)
+        if len(rows) < self.items:
+            told.add(rows, self._score(logits))
         return rows[best(logits - (logits.min(initial=0) - 1), k)]
 
     def _score(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -82,6 +82,25 @@ def without_repeats(items: NDArray[np.int32], users: NDArray[np.int32] | None = 
     return keep
 
 
+def tokens_of_parts(
+    history: NDArray[np.int32], kept: NDArray[np.bool_], items: int, length: int
+) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
+    """What `read_tokens` gives for parts of a history; bool [parts, events] says which events each has.
+
+    Int32 [1 + events], the start and the items, and bool [parts, 1 + events], which of them are a part's tokens.
+    """
+    events = len(history)
+    tokens = np.concatenate([np.array([items], np.int32), history])
+    there = np.zeros((len(kept), 1 + events), dtype=np.bool_)
+    there[:, 1:] = kept & (history >= 0) & (history < items)
+    before = np.maximum.accumulate(there * np.arange(1 + events), axis=1)[:, :-1]  # the place of the token before
+    there[:, 1:] &= (before == 0) | (tokens[before] != tokens[1:])
+    left = np.cumsum(there[:, ::-1], axis=1)[:, ::-1]  # tokens from a place on
+    there &= left <= length
+    there[:, 0] = left[:, 0] < length
+    return tokens, there
+
+
 def read_tokens(history: History | NDArray[np.int32], items: int, length: int) -> NDArray[np.int32]:
     """The newest `length` tokens of a history, the start included; items that the model does not know are left out."""
     rows = history.items if isinstance(history, History) else history

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from triptych_recommendation.models.sequence_batches import read_tokens
+from triptych_recommendation.models.sequence_batches import read_tokens, tokens_of_parts
 from triptych_recommendation.models.sequence_table import Table
 
 Floats = NDArray[np.float32]
@@ -67,15 +68,19 @@ class Reader:
             while end < len(order) and (end + 1 - start) * len(tokens[order[end]]) <= TOKENS:
                 end += 1
             part = order[start:end]
-            found[part] = self._read([tokens[place] for place in part])[0]
+            counts = np.array([len(tokens[place]) for place in part])
+            spans = _Spans.of(np.repeat(np.arange(len(part)), counts), np.zeros_like(counts), counts)
+            found[part] = self._read(np.concatenate([tokens[place] for place in part]), spans)[0]
             start = end
         return found
 
     def read(self, history: NDArray[np.int32]) -> Reading:
         """One history of item rows, read so that its parts need not be read from their beginnings."""
-        tokens = read_tokens(history, self.items, self.length)
-        guess, memories = self._read([tokens])
-        return Reading(history, tokens, guess[0], [memory[0] for memory in memories])
+        tokens, there = tokens_of_parts(history, np.ones((1, len(history)), np.bool_), self.items, self.length)
+        read = tokens[there[0]]
+        spans = _Spans.of(np.zeros(len(read), dtype=np.int64), np.zeros(1, np.int64), np.array([len(read)]))
+        guess, memories = self._read(read, spans)
+        return Reading(history, there[0], guess[0], [memory[0] for memory in memories])
 
     def parts(self, reading: Reading, kept: NDArray[np.bool_]) -> Floats:
         """Float32 [parts, dim]: guesses after parts of a history; bool [parts, events] says what each has.
@@ -83,26 +88,28 @@ class Reader:
         A part is read from where it leaves the whole: what stands before is the same, for a token sees no later one.
         """
         found = np.empty((len(kept), self.dim), dtype=np.float32)
-        every = [read_tokens(reading.history[part], self.items, self.length) for part in kept]
-        most = max(1, TOKENS // max(1, len(reading.tokens)))
-        for start in range(0, len(every), most):
-            tokens = every[start : start + most]
-            found[start : start + most] = self._read(tokens, reading)[0]
+        most = max(1, TOKENS // int(np.count_nonzero(reading.there)))
+        for start in range(0, len(kept), most):
+            tokens, there = tokens_of_parts(reading.history, kept[start : start + most], self.items, self.length)
+            left = there != reading.there
+            left[:, -1] |= ~left.any(axis=1)  # the last token is read anew in any case
+            places = np.cumsum(there, axis=1)
+            lengths = places[:, -1]
+            firsts = np.minimum((places - there)[np.arange(len(there)), left.argmax(axis=1)], lengths - 1)
+            row, column = np.nonzero(there & (places > firsts[:, None]))
+            spans = _Spans.of(row, firsts, lengths - firsts)
+            found[start : start + most] = self._read(tokens[column], spans, reading)[0]
         return found
 
-    def _read(self, tokens: list[NDArray[np.int32]], whole: Reading | None = None) -> tuple[Floats, list[Floats]]:
+    def _read(
+        self, tokens: NDArray[np.int32], spans: _Spans, whole: Reading | None = None
+    ) -> tuple[Floats, list[Floats]]:
         """The guesses of rows of tokens, and by layer what later tokens see of each, [rows, longest, numbers].
 
         Those are keys and values, one behind the other; in the topmost layer, of which only the last place counts, they
         are what keys and values are made of, for it is less work to turn the queries.
         """
-        firsts = np.array([0 if whole is None else whole.shared(row) for row in tokens])
-        counts = np.array([len(row) for row in tokens]) - firsts
-        row = np.repeat(np.arange(len(tokens)), counts)
-        inside = np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts, counts)
-        spans = _Spans(row, inside, inside + firsts[row], firsts, counts)
-        read = np.concatenate([row[first:] for row, first in zip(tokens, firsts.tolist(), strict=True)])
-        x = self.table.rows(read) * np.float32(math.sqrt(self.dim)) + self.weights["place"][spans.place]
+        x = self.table.rows(tokens) * np.float32(math.sqrt(self.dim)) + self.weights["place"][spans.place]
         memories = []
         for layer in range(self.layers):
             name = f"layers.{layer}."
@@ -114,8 +121,9 @@ class Reader:
                 seen = self._attended(parts[:, : self.dim], memory, spans)
             else:
                 memory = spans.memory(seen, held)
-                last = np.cumsum(counts) - 1
-                x, seen = x[last], self._attended_at_last(seen[last], memory, firsts + counts, name + "read")
+                last = np.cumsum(spans.counts) - 1
+                lengths = spans.firsts + spans.counts
+                x, seen = x[last], self._attended_at_last(seen[last], memory, lengths, name + "read")
             memories.append(memory)
             x = x + self._dense(seen, name + "write")
             inner = self._dense(self._norm(x, name + "norm_dense"), name + "inner")
@@ -172,15 +180,9 @@ class Reading:
     """A history that was read, and what a longer or another one with the same beginning would see of its tokens."""
 
     history: NDArray[np.int32]
-    tokens: NDArray[np.int32]
+    there: NDArray[np.bool_]  # [1 + events], which of the start and the events were tokens
     guess: Floats  # [dim]
     memories: list[Floats]  # by layer, [tokens, numbers]
-
-    def shared(self, tokens: NDArray[np.int32]) -> int:
-        """With how many tokens others begin as these do; their last is never one of them."""
-        most = min(len(tokens) - 1, len(self.tokens))
-        other = tokens[:most] != self.tokens[:most]
-        return int(other.argmax()) if other.any() else most
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -192,6 +194,12 @@ class _Spans:
     place: NDArray[np.int64]  # [tokens], in its row
     firsts: NDArray[np.int64]  # [rows]
     counts: NDArray[np.int64]  # [rows], 1 or more
+
+    @classmethod
+    def of(cls, row: NDArray[np.int64], firsts: NDArray[np.int64], counts: NDArray[np.int64]) -> Self:
+        """Tokens of rising rows."""
+        inside = np.arange(len(row)) - (np.cumsum(counts) - counts)[row]
+        return cls(row, inside, inside + firsts[row], firsts, counts)
 
     def memory(self, own: Floats, held: Floats | None) -> Floats:
         """Float32 [rows, longest, numbers]: of each token its own [tokens, numbers], before the first what is held."""

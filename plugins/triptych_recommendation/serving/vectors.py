@@ -64,6 +64,8 @@ class LiveVectors:
 
     def get(self, rows: NDArray[Any]) -> Floats:
         """Float32 [rows, dim]."""
+        if not self._used:
+            return floats(self._stored[rows])
         place = self._place.view[rows]
         put = place != _STORED
         if not put.any():

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import ValidationError
 from safetensors.numpy import load_file, save_file
 
@@ -17,6 +19,7 @@ from triptych.tuning.base import Progress
 from triptych_recommendation.data.interactions import History, Interactions
 from triptych_recommendation.models.base import load_model, model_class
 from triptych_recommendation.models.sequence import SequenceModel
+from triptych_recommendation.models.sequence_batches import read_tokens, tokens_of_parts
 from triptych_recommendation.models.sequence_settings import SequenceSettings
 from triptych_recommendation.models.sequence_table import MANY, Table
 
@@ -245,3 +248,16 @@ def test_of_many_items_the_best_are_found_by_codes():
         assert found == pytest.approx(products[rows], rel=1e-4, abs=1e-4)
         met.append(np.isin(np.argsort(-products)[:50], rows).mean())
     assert np.mean(met) >= 0.995
+
+
+@given(
+    st.lists(st.integers(-1, 6), max_size=12),
+    st.integers(1, 8),
+    st.integers(0, 2**32 - 1),
+)
+def test_the_tokens_of_parts_are_those_of_each_part_alone(history: list[int], length: int, seed: int) -> None:
+    rows = np.array(history, dtype=np.int32)
+    kept = np.random.default_rng(seed).random((5, len(rows))) < 0.7
+    tokens, there = tokens_of_parts(rows, kept, 5, length)
+    for part, own in zip(kept, there, strict=True):
+        assert tokens[own].tolist() == read_tokens(rows[part], 5, length).tolist()
