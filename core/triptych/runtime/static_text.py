@@ -12,7 +12,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from triptych.encoders.hashing import hashed_grams
+from triptych.encoders.hashing import AT_ONCE, grams_of
 from triptych.encoders.units import Vocabulary
 from triptych.errors import BundleError
 from triptych.runtime.base import Array
@@ -100,11 +100,12 @@ class HashedText:
     def encode(self, values: Sequence[Any]) -> Array:
         """Texts to float32 [len(values), dim]. Raises `DataError` for what is not a text."""
         sums = np.empty((len(values), self.dim), dtype=np.float32)
-        for row, value in enumerate(values):
-            buckets, counts = hashed_grams(value, len(self.table))
-            weights = counts * self.rarity[buckets]
-            weights /= max(float(np.linalg.norm(weights)), 1e-12)
-            sums[row] = weights @ self.table[buckets]
+        for start in range(0, len(values), AT_ONCE):
+            grams = grams_of(values[start : start + AT_ONCE], len(self.table))
+            weights = grams.weights(self.rarity)
+            ends = grams.ends.tolist()
+            for row, (begin, end) in enumerate(zip([0, *ends], ends, strict=False), start=start):
+                sums[row] = weights[begin:end] @ self.table[grams.buckets[begin:end]]
         return layer_norm(sums, *self.norm)
 
 

@@ -9,7 +9,7 @@ import torch
 from triptych.config import TrainingConfig
 from triptych.device import choose_device
 from triptych.encoders.compact_text import CompactTextEncoder
-from triptych.encoders.hashing import hashed_grams
+from triptych.encoders.hashing import grams_of, hashed_grams, padded_grams
 from triptych.errors import ConfigError, DataError
 from triptych.models.heads import ClassificationHead
 from triptych.models.multimodal import MultimodalModel
@@ -42,6 +42,28 @@ def test_order_matters_to_pairs_of_words() -> None:
 
     assert one & other
     assert one - other
+
+
+ODD = ["", "aa 卡", "  ", "x", "ﷺ" * 40, "not good, not bad", "a" * 5_000, "卡 卡\tİ"]
+
+
+def test_texts_hashed_together_have_the_grams_that_each_has_alone() -> None:
+    together = grams_of(ODD, 1_000)
+    indices, counts = padded_grams(ODD, 1_000)
+
+    for row, (text, start, end) in enumerate(zip(ODD, together.starts, together.ends, strict=True)):
+        buckets, alone = hashed_grams(text, 1_000)
+        assert together.buckets[start:end].tolist() == buckets.tolist()
+        assert together.counts[start:end].tolist() == alone.tolist()
+        assert set(together.rows[start:end].tolist()) == {row}
+        assert indices[row, : len(buckets)].tolist() == buckets.tolist()
+        assert counts[row].sum() == pytest.approx(alone.sum())
+
+
+def test_hashes_of_neighbours_do_not_run_into_each_other() -> None:
+    apart = set(hashed_grams("ab", 2**40)[0]) | set(hashed_grams("cd", 2**40)[0])
+
+    assert set(grams_of(["ab", "cd"], 2**40).buckets.tolist()) == {int(bucket) for bucket in apart}
 
 
 @pytest.mark.parametrize("text", ["", " ", "x", "卡", "🙂", "\u0301"])
