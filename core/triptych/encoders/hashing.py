@@ -49,8 +49,8 @@ class Grams:
         """TF-IDF with `rarity` [buckets], float32 [n-grams], of length one over each text."""
         weights = self.counts * rarity[self.buckets]
         lengths = np.sqrt(np.add.reduceat(weights * weights, self.starts))
-        weighted: NDArray[np.float32] = weights / np.maximum(lengths, np.float32(1e-12))[self.rows]
-        return weighted
+        weights /= np.maximum(lengths, 1e-12)[self.rows]
+        return weights
 
 
 def grams_of(values: Sequence[Any], buckets: int) -> Grams:
