@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,9 +16,14 @@ from triptych.errors import DataError
 from triptych.sql.meta import make, refuse_newer, version_of
 from triptych_recommendation.catalogue import tables
 from triptych_recommendation.catalogue.databases import Database, database_of
+from triptych_recommendation.catalogue.schema import ExposureRow
+from triptych_recommendation.catalogue.tables import storable_words
 from triptych_recommendation.catalogue.transaction import Transaction
 
 VERSION = 1  # of the schema
+_SHOWN = (
+    'SELECT id, time, items, details, policy, experiment, variant FROM exposure WHERE "user" = :user AND time >= :since'
+)
 COUNTERS = ("item", "event", "outcome")
 
 
@@ -78,6 +84,15 @@ class Store:
         """A view of the store as it was at the first question, whatever is written meanwhile."""
         with self._database.translated(), self._open().connect_to_read() as connection, connection.begin():
             yield Transaction(connection, writes=False)
+
+    def shown_to(self, user: str, since: int) -> list[ExposureRow]:
+        """The lists that a user was shown from a time on, by time and id; sooner than by `Transaction.exposures`."""
+        found = self._open().rows(_SHOWN, {"user": storable_words(user), "since": since})
+        rows = [
+            ExposureRow(name, time, user, tuple(json.loads(items)), policy, experiment, variant, json.loads(details))
+            for name, time, items, details, policy, experiment, variant in found
+        ]
+        return sorted(rows, key=lambda row: (row.time, row.id))
 
     def version(self) -> int:
         """Another number after items or events were written, by whomever. In a server at most 0.25 s old."""

@@ -31,9 +31,7 @@ class Words(columns.Words):
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
         """The text as it is."""
-        if value is not None and not storable(value):
-            raise DataError(f"{value!r} holds characters that no database keeps; leave them out")
-        return value
+        return None if value is None else storable_words(value)
 
 
 class Number(TypeDecorator[float]):
@@ -47,6 +45,13 @@ class Number(TypeDecorator[float]):
         if value is not None and not math.isfinite(value):
             raise DataError(f"{value} is no finite number")
         return None if value is None else float(value)
+
+
+def storable_words(text: str) -> str:
+    """The text as it is. Raises `DataError` for what no database holds."""
+    if not storable(text):
+        raise DataError(f"{text!r} holds characters that no database keeps; leave them out")
+    return text
 
 
 def storable(text: str) -> bool:

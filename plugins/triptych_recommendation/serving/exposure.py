@@ -116,8 +116,7 @@ class ExposureLog:
                 return list(shown)
             unwritten = [row for row in self._unwritten.values() if row.user == user]
         moment = time.monotonic()
-        with self._store.reading() as tx:
-            stored = {row.id: row for row in tx.exposures(user=user, since=now - int(self._kept_days * DAY))}
+        stored = {row.id: row for row in self._store.shown_to(user, now - int(self._kept_days * DAY))}
         with self._changing:
             later = [row for row in self._unwritten.values() if row.user == user]
             shown = list({**{row.id: row for row in unwritten}, **stored, **{row.id: row for row in later}}.values())

@@ -114,6 +114,16 @@ def test_lists_and_their_outcomes_are_found_by_experiment_user_and_time(place: s
             assert [o.weight for o in tx.outcomes(exposures=["e3"], since=31)] == [0.5]
         with pytest.raises(DataError, match="holds this already"), store.transaction() as tx:
             tx.add_exposures(lists[:1])
+        assert [store.shown_to("ann", since) for since in (10, 11)] == [lists[:1], []]
+        assert (store.shown_to("bob", 0), store.shown_to("", 0), store.shown_to("cat", 0)) == (
+            lists[1:2],
+            lists[2:],
+            [],
+        )
+        with pytest.raises(DataError, match="no database keeps"):
+            store.shown_to("a\0b", 0)
+    with pytest.raises(DataError, match="is closed"):
+        store.shown_to("ann", 0)
 
 
 def test_a_transaction_that_raises_leaves_nothing(place: str) -> None:
