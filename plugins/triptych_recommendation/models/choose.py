@@ -90,6 +90,9 @@ def choose(
     notes += [_too_slow(kind, cost, settings.max_ms) for kind, cost in costs.items() if kind not in within]
     parts = [one for one in tuned if one.kind in within]
     mixture, blended, blend_seconds = blend(parts, split.train, held, settings.blend)
+    if len(parts) < len(tuned):
+        _, whole, _ = blend(tuned, split.train, held, settings.blend)
+        notes.append(_left_out(whole, blended))
     quick = [one for one in tuned if one.kind == GUARD or costs[one.kind] <= settings.max_ms]
     name, why = decide({one.kind: one.validation for one in quick} | {BLEND: blended})
     rivals, models = [], []
@@ -212,6 +215,16 @@ def _too_slow(kind: str, cost: float, most: float) -> str:
     return (
         f"{kind} is not in the blend: it takes {cost:.1f} ms of CPU time for a list, and all parts may take "
         f"{most:g} together (vertical.models.max_ms)"
+    )
+
+
+def _left_out(whole: Evaluation, served: Evaluation) -> str:
+    """What is told of how good the blend would be with all models."""
+    gap = difference(whole.users, served.users)
+    return (
+        f"without what it leaves out, the blend has NDCG@10 {served.metrics[METRIC]:.4f} on the validation, with all "
+        f"models {whole.metrics[METRIC]:.4f}; the loss is {gap.value:.4f}, "
+        f"95 % interval {gap.low:.4f} to {gap.high:.4f}"
     )
 
 

@@ -82,7 +82,7 @@ class ModelSettings(Section):
     candidates: Annotated[list[Kind], Field(min_length=1)] = KINDS  # which are tried; the first two always are
     tune: bool = True  # choose the settings of each kind on the validation; false: take those given below
     validation_users: Annotated[int, Field(ge=10)] = 5_000  # at most, by whom settings and models are chosen
-    max_ms: Annotated[float, Field(gt=0)] = 25.0  # milliseconds of CPU time for a list; slower models do not serve
+    max_ms: Annotated[float, Field(gt=0)] = 5.0  # milliseconds of CPU time for a list; slower models do not serve
     popularity: PopularitySettings = PopularitySettings()
     neighbours: NeighbourSettings = NeighbourSettings()
     ease: EaseSettings = EaseSettings()

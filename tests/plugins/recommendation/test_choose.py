@@ -134,6 +134,12 @@ def test_what_costs_too_much_for_a_list_does_not_serve(split, events, monkeypatc
     assert by_name["ease"].milliseconds == 7.0
     assert len(by_name["ease"].test.users["mrr"]) == len(split.test), "it is told how good it would have been"
     assert any("ease is not in the blend" in note and "max_ms" in note for note in found.notes)
+    (told,) = (note for note in found.notes if "the loss is" in note)
+    assert f"NDCG@10 {by_name[BLEND].validation.metrics['ndcg@10']:.4f} on the validation" in told
+    everything = choose(split, events, CHEAP.model_copy(update={"max_ms": 100.0}), seed=0)
+    whole = next(rival for rival in everything.rivals if rival.name == BLEND).validation.metrics["ndcg@10"]
+    assert f"with all models {whole:.4f}" in told
+    assert not any("the loss is" in note for note in everything.notes)
 
 
 def test_the_costliest_leave_the_blend_first_and_the_guard_never():
