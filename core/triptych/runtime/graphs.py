@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 # From 1.29 on ONNX Runtime reports to its maker unless this is set before it is imported
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
+SLOWER = ["SkipLayerNormFusion"]
+"""Fusions that ONNX Runtime shall leave: its kernel that adds and normalises at once takes four times as long as both
+one after the other (1.32, x86)."""
+
 
 def open_graph(path: Path, *, threads: int = 0, optimize: bool = True, exact: bool = False) -> InferenceSession:
     """A session on the CPU. `threads` is how many cores one call may use; 0 leaves it to the runtime.
@@ -39,7 +43,9 @@ def open_graph(path: Path, *, threads: int = 0, optimize: bool = True, exact: bo
     level = onnxruntime.GraphOptimizationLevel
     options.graph_optimization_level = level.ORT_ENABLE_ALL if optimize else level.ORT_ENABLE_BASIC
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(
+            str(path), options, providers=["CPUExecutionProvider"], disabled_optimizers=SLOWER
+        )
     except Exception as error:  # ONNX Runtime's own exceptions share no base but this
         raise BundleError(f"{path} cannot be opened as an ONNX graph: {error}") from error
 
