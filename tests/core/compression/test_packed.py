@@ -3,6 +3,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx
+import onnxruntime
 import pytest
 import torch
 from hypothesis import given
@@ -13,6 +15,7 @@ from triptych.compression.export import _export_transformer
 from triptych.compression.packed import packing_obstacle
 from triptych.encoders.lexical import LexicalTable
 from triptych.encoders.transformer import TransformerTextEncoder
+from triptych.runtime.graphs import SLOWER
 from triptych.runtime.text import PackedText, pack
 
 TEXTS = ["my card was lost", "loan", "please send the transfer of my payment now please", "", "weather " * 30]
@@ -34,6 +37,22 @@ def test_float32_gives_the_vectors_of_the_encoder(tmp_path: Path, pooling: str, 
 
     np.testing.assert_allclose(runner.encode(TEXTS), encoder.encode(TEXTS).numpy(), atol=1e-5)
     np.testing.assert_allclose(runner.encode(TEXTS[:1]), encoder.encode(TEXTS[:1]).numpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_norms_stand_alone_when_the_graph_is_opened(tmp_path: Path, precision: str) -> None:
+    exported(piece_encoder(), tmp_path, precision)
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
+
+    kinds = {}
+    for name, left in (("ours", SLOWER), ("theirs", [])):
+        onnxruntime.InferenceSession(str(tmp_path / "graph.onnx"), options, disabled_optimizers=left)
+        kinds[name] = {node.op_type for node in onnx.load(tmp_path / "optimized.onnx").graph.node}
+
+    assert "SkipLayerNormalization" in kinds["theirs"]  # else there is nothing to switch off
+    assert "SkipLayerNormalization" not in kinds["ours"]
+    assert "LayerNormalization" in kinds["ours"]
 
 
 @pytest.mark.parametrize(("precision", "least"), [("fp16", 0.9999), ("int8", 0.98)])
