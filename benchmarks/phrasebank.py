@@ -81,7 +81,9 @@ NOTES = (
     "The test split was read more than once while the recipe was made: two earlier trainings of it without token "
     "dropout reached 85.09 % / 0.833 and 84.16 % / 0.816, and one with the share of the n-grams chosen by dev accuracy "
     "alone (1 instead of 0.75) 84.16 % / 0.816. Token dropout and the rule for that share were chosen by "
-    "cross-validation on the training split and on dev alone.",
+    "cross-validation on the training split and on dev alone. On another processor the model below reached 84.99 % / "
+    "0.833 on test (dev 84.97), and one with n-grams beside the encoder 84.68 % / 0.824 (dev 85.75): 386 dev sentences "
+    "do not tell them apart, and the simpler one is compressed since.",
 )
 
 

@@ -43,7 +43,7 @@ SERVERS = ("naive", "litserve", "ours int8", "ours static", "ours cascade")
 CHAINS = {  # of a bundle: the chains that are tried, the points that may be lost, and whether a cascade may be made
     "int8": (["int8"], 100.0, False),
     "static": (["static+int8"], 100.0, False),
-    "cascade": (["static+int8", "layers:3+neurons:0.5+vocabulary:common+int8", "int8"], 0.5, True),
+    "cascade": (["static+int8", "layers:3+neurons:0.5+vocabulary:common+int8", "int8"], 1.0, True),
 }
 Row = dict[str, Any]
 
