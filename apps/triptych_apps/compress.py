@@ -41,7 +41,14 @@ _LIMIT = click.FloatRange(min=0, min_open=True)
     help="More data of the same columns, no target needed: smaller models learn the trained one's answers on it. "
     "May be repeated.",
 )
-@click.option("--no-cascade", is_flag=True, help="Do not put a cheap variant in front of a good one.")
+@click.option("--no-cascade", is_flag=True, help="Do not put cheap variants in front of a good one.")
+@click.option(
+    "--assurance",
+    type=click.FloatRange(min=0, max=1, max_open=True),
+    default=0.9,
+    show_default=True,
+    help="How sure it must be that a cascade loses no more than it says; 0: what it loses on held-out data decides.",
+)
 @click.option("--prices", metavar="FILE", help="A TOML file with the prices of an hour.")
 @click.option("--target", metavar="DEVICE", help="Where the trained model is measured: auto, cpu, cuda, cuda:N or mps.")
 @json_option
@@ -56,6 +63,7 @@ def compress(
     chains: tuple[str, ...],
     unlabelled: tuple[str, ...],
     no_cascade: bool,
+    assurance: float,
     prices: str | None,
     target: str | None,
     as_json: bool,
@@ -77,6 +85,7 @@ def compress(
         chains=list(chains),
         unlabelled=list(unlabelled),
         cascade=not no_cascade,
+        assurance=assurance,
     )
     click.get_current_context().obj.when_stopped = "stopped; give the same command again to continue"
     result = _search(bundle, settings, data, target, prices)

@@ -114,8 +114,8 @@ class CompressionConfig(Section):
     chains: list[str] = Field(default_factory=list)  # as "layers:3+int8"; empty: what suits the model
     unlabelled: list[str] = Field(default_factory=list)  # files or folders a smaller model also learns from
     memory: bool = True  # load every variant once more in a process of its own, to know what it takes
-    cascade: bool = True  # try a cheap variant that hands on what it is not sure of
-    assurance: Annotated[float, Field(gt=0.5, lt=1)] = 0.9  # with which a cascade keeps its promise
+    cascade: bool = True  # try cheap variants that hand on what they are not sure of
+    assurance: Annotated[float, Field(ge=0, lt=1)] = 0.9  # with which a cascade keeps its promise; 0: it gives none
 
 
 class Config(Section):

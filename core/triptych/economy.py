@@ -1,6 +1,6 @@
 """From a trained model to the cheapest variant that keeps what is asked for, and the ledger that proves it.
 
-Search on validation data; finalists are calibrated and judged on the test split; cascades are made of pairs of them;
+Search on validation data; finalists are calibrated and judged on the test split; cascades are made of them;
 all are measured in turns with the parent and the classical rival; the budget chooses. Only then is anything written
 into the bundle.
 """
@@ -12,41 +12,39 @@ import hashlib
 import logging
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from triptych.cascades import STEP, cascades
 from triptych.compression.base import CompressionContext, Teacher
 from triptych.compression.budget import Budget
 from triptych.compression.chains import default_chains
-from triptych.compression.contract import Standing
 from triptych.compression.ledger import Ledger, Quality
 from triptych.compression.prices import Prices
 from triptych.compression.row import LOWER_IS_BETTER
 from triptych.compression.search import Candidate, Limits, Search
 from triptych.config import CompressionConfig
 from triptych.data.media import content_digest
-from triptych.evaluation.judge import HEADLINE, judge_outputs
-from triptych.evaluation.risk import ThresholdChoice, choose_threshold
-from triptych.finalist import Judged, Trained, judge_candidate, judge_parent, label_rows
+from triptych.evaluation.judge import HEADLINE
+from triptych.finalist import Judged, Trained, judge_candidate, judge_parent
 from triptych.indexing import write_documents, write_examples
 from triptych.models.multimodal import Features, MultimodalModel
 from triptych.pricing import Option, build_ledger
-from triptych.runtime.cascade import Cascade, CascadeSettings
+from triptych.runtime.cascade import CascadeSettings
 from triptych.runtime.open import TORCH, VARIANTS, variant_directory
 from triptych.tuning.base import Progress
 from triptych.tuning.cache import FeatureCache
 
 log = logging.getLogger(__name__)
 
-ACCURACY = "accuracy"
 FINALISTS = 5
 """Variants that are judged on the test split, beside the parent."""
-MOST_ESCALATED = 0.6
-"""A cascade that hands on more than this is not worth two models."""
+FRONT = 2
+"""Places among them for what loses too much to serve alone and may stand in front of what does not."""
 
 
 @dataclass(slots=True, eq=False)
@@ -69,7 +67,9 @@ class Economy:
             home.mkdir(parents=True)
             names = [stage.name if stage.directory is not None else TORCH for stage in option.stages]
             CascadeSettings(
-                stages=names, thresholds=[option.threshold.threshold], promise=option.threshold.to_json()
+                stages=names,
+                thresholds=[option.threshold.threshold] * (len(names) - 1),
+                promise=option.threshold.to_json(),
             ).write(home)
 
 
@@ -105,7 +105,7 @@ def economise(
     if settings.cascade and trained.session.kind == "classification":
         cost = {c.chain: _cpu_ms(c) for c in candidates if c.finished}
         cost |= {parent.name: parent_cpu_ms} if parent_cpu_ms is not None else {}
-        for option in _cascades(parent, judged, cost, trained, budget, settings.assurance):
+        for option in cascades(parent, judged, cost, trained, budget, settings.assurance):
             options[option.judged.name] = option
     progress(Progress("measure", 0, 1, f"{len(options)} variants in turns"))
     ledger = build_ledger(trained, options, budget, prices, metric, time.process_time() - started)
@@ -173,7 +173,8 @@ def _taught(
 def _finalists(candidates: Sequence[Candidate], parent: Judged, budget: Budget, metric: str) -> list[Candidate]:
     """Those that may win: what keeps the quality on validation data, cheapest first, then what comes nearest to it.
 
-    One place is for the best of those that cost a third of that or less: a cascade may begin with it.
+    Some places are for those that cost much less than the cheapest of these, each the best at its price: a cascade may
+    begin with them.
     """
     higher = metric not in LOWER_IS_BETTER
     reference = Quality(metric=metric, value=parent.validation[metric], higher_is_better=higher)
@@ -186,8 +187,12 @@ def _finalists(candidates: Sequence[Candidate], parent: Judged, budget: Budget, 
     most = np.inf if budget.max_drop is None else budget.max_drop
     keeping = sorted((c for c in finished if drop(c) <= most), key=_cpu_ms)
     losing = sorted((c for c in finished if drop(c) > most), key=drop)
-    cheap = [c for c in losing if keeping and 3 * _cpu_ms(c) <= _cpu_ms(keeping[0])]
-    first = [*keeping[: FINALISTS - 1], *(cheap or losing)[:1]]
+    front: list[Candidate] = []
+    for candidate in losing if keeping else []:
+        if len(front) < FRONT and STEP * _cpu_ms(candidate) <= _cpu_ms([*keeping[:1], *front][-1]):
+            front.append(candidate)
+    front = front or losing[:1]
+    first = [*keeping[: FINALISTS - len(front)], *front]
     return [*first, *(c for c in [*keeping, *losing] if c not in first)][:FINALISTS]
 
 
@@ -199,89 +204,6 @@ def _quality(candidate: Candidate) -> float:
 def _cpu_ms(candidate: Candidate) -> float:
     assert candidate.speed is not None
     return candidate.speed.batch_cpu_ms
-
-
-# -- cascades -------------------------------------------------------------------------------------------------
-
-
-def _cascades(
-    parent: Judged,
-    judged: Sequence[Judged],
-    cost: Mapping[str, float],
-    trained: Trained,
-    budget: Budget,
-    assurance: float,
-) -> list[Option]:
-    """A cheap variant in front of a good one (or of the parent), where the good one costs three times as much or more.
-
-    What is promised is held against the good one, which would answer everything otherwise; what that one loses against
-    the parent on validation data is taken off the bound. Several pairs share the doubt (Bonferroni), for the best of
-    them is taken.
-    """
-    max_drop = min((budget.max_drop if budget.max_drop is not None else 0.5) / 100, 0.99)
-    good = [j for j in judged if j.lost(parent, ACCURACY) <= max_drop] or [parent]
-    last = min(good, key=lambda j: cost.get(j.name, np.inf))
-    firsts = [j for j in judged if j is not last and 3 * cost[j.name] <= cost.get(last.name, 0.0)]
-    lost = max(0.0, last.lost(parent, ACCURACY))
-    found = []
-    for first in firsts:
-        choice = choose_threshold(
-            first.sure["validation"],
-            first.right["validation"],
-            last.right["validation"],
-            max_drop=max(max_drop - lost, 0.0),
-            assurance=1 - (1 - assurance) / len(firsts),
-        )
-        if choice.escalation_rate <= MOST_ESCALATED:
-            found.append(_cascade(first, last, choice, trained))
-    return found
-
-
-def _cascade(first: Judged, last: Judged, choice: ThresholdChoice, trained: Trained) -> Option:
-    name = f"{first.name}>{last.name}"
-    right, sure, seen, metrics = {}, {}, {}, {}
-    for split in ("validation", "test"):
-        on = first.sure[split] < choice.threshold
-        right[split] = np.where(on, last.right[split], first.right[split])
-        sure[split] = np.where(on, last.sure[split], first.sure[split])
-        probabilities = np.where(on[:, None], last.seen[split].probabilities, first.seen[split].probabilities)
-        seen[split] = first.seen[split]._replace(probabilities=probabilities)
-        targets = [s.target for s in trained.inside[split]]
-        metrics[split] = judge_outputs(first.session.kind, first.session.labels, seen[split], targets)
-    handed_on = float((first.sure["test"] < choice.threshold).mean())
-    groups = {group: right["test"][rows] for group, rows in label_rows(trained).items()}
-    for group, confidence in first.group_sure.items():
-        on = confidence < choice.threshold
-        groups[group] = np.where(on, last.standing.groups[group], first.standing.groups[group])
-    if len(first.strangers):
-        settled = np.where(first.strangers < choice.threshold, last.strangers, first.strangers)
-        metrics["test"]["out_of_scope"] = {
-            "false_accept_rate": float(np.isfinite(settled).mean()),
-            "in_scope_rejected": float(np.isinf(sure["test"]).mean()),
-        }
-    agreements = [j.standing.agreement for j in (first, last) if j.standing.agreement is not None]
-    note = (
-        f"hands on {handed_on:.1%} of the test requests; a loss of more than {100 * choice.bound:.2g} points against "
-        f"{last.name} is ruled out with {choice.assurance:.1%} assurance by the validation data"
-    )
-    judged = Judged(
-        name,
-        first.session,
-        Standing(metrics["test"], groups, min(agreements, default=None)),
-        right,
-        sure,
-        seen,
-        np.zeros(0),
-        {},
-        metrics["validation"],
-        first.size_mb + last.size_mb,
-        None,
-        (),
-        (note,),
-        first.cpu_seconds + last.cpu_seconds,
-    )
-    session = Cascade(name, [lambda: first.session, lambda: last.session], [choice.threshold])
-    return Option(judged, session, (first, last), choice)
 
 
 def _write_indexes(judged: Judged, home: Path, trained: Trained) -> None:

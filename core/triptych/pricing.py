@@ -28,7 +28,7 @@ REQUESTS = 64
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Option:
-    """Something that may be put into service: a model, or a cascade of two (its `stages`, with their threshold)."""
+    """Something that may be put into service: a model, or a cascade (its `stages`, with their threshold)."""
 
     judged: Judged
     session: Session

@@ -31,6 +31,13 @@ def test_the_cheap_one_that_loses_has_a_place_for_a_cascade() -> None:
     assert chosen == ["keeper0", "keeper1", "keeper2", "keeper3", "static"]
 
 
+def test_a_middle_stage_has_a_place_beside_the_first() -> None:
+    keepers = [candidate(f"keeper{i}", 0.90, 4.0 + i) for i in range(6)]
+    rows = [*keepers, candidate("near", 0.89, 3.9), candidate("small", 0.88, 1.0), candidate("static", 0.80, 0.1)]
+    chosen = [c.chain for c in _finalists(rows, parent(accuracy=0.90), Budget(max_drop=0.5), "accuracy")]
+    assert chosen == ["keeper0", "keeper1", "keeper2", "small", "static"]
+
+
 @pytest.mark.parametrize("scale", [1e-4, 1.0, 1e5])
 def test_an_error_is_judged_in_percent_of_the_parents(scale: float) -> None:
     """0.2 % more error keeps a budget of 0.5 %, thirty times the error does not, whatever the unit."""

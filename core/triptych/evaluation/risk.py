@@ -26,11 +26,11 @@ _LARGEST = 0.98
 
 @dataclass(frozen=True, slots=True)
 class ThresholdChoice:
-    """A sample with confidence below `threshold` is escalated.
+    """A sample with confidence below `threshold` is handed on, by every stage but the last.
 
-    `escalation_rate` and `drop` (mean of reference minus cascade) are of the samples the threshold was chosen on.
-    With probability `assurance` over their draw, the drop on samples like them is at most `bound`; it is zero where
-    everything is escalated. `p_value` is of the test that allowed the threshold.
+    `escalation_rate` (of the first stage) and `drop` (mean of reference minus cascade) are of the samples the threshold
+    was chosen on. With probability `assurance` over their draw, the drop on samples like them is at most `bound`; it is
+    zero where everything is escalated. `p_value` is of the test that allowed the threshold.
     """
 
     threshold: float
@@ -53,25 +53,40 @@ def choose_threshold(
 
     All three are [samples]: the calibrated confidence of the cheap model (minus infinity for what it sends on in any
     case), and what its answer and the reference's are worth, in [0, 1]: right or wrong, or one minus a bounded loss.
-    None of the samples may have been trained on. Where nothing can be promised, everything is escalated. Raises
-    `ValueError` for no samples or values out of range.
+    With several models in front of the reference the first two are [models, samples], in the order they are asked; one
+    threshold serves them all, for a calibrated probability means the same of each. None of the samples may have been
+    trained on. Where nothing can be promised, everything is escalated; with an assurance of zero nothing is promised
+    and what these very samples lose decides. Raises `ValueError` for no samples or values out of range.
     """
-    confidence = np.asarray(confidence, dtype=np.float64)
-    losses = np.asarray(reference_correct, dtype=np.float64) - np.asarray(cheap_correct, dtype=np.float64)
-    _check(confidence, losses, max_drop, assurance)
-    best = ThresholdChoice(EVERYTHING, 1.0, 0.0, 0.0, assurance, 0.0, len(losses))
-    kept_before, p_value = -1, 0.0
+    confidence = np.atleast_2d(np.asarray(confidence, dtype=np.float64))
+    reference = np.asarray(reference_correct, dtype=np.float64)
+    worth = np.atleast_2d(np.asarray(cheap_correct, dtype=np.float64))
+    _check(confidence, worth, reference, max_drop, assurance)
+    worth = np.vstack([worth, reference])
+    best = ThresholdChoice(EVERYTHING, 1.0, 0.0, 0.0, assurance, 0.0, len(reference))
+    before, p_value = np.full(len(reference), -1), 0.0
     for threshold in thresholds():
-        kept = confidence >= threshold
-        count, lost = int(kept.sum()), np.where(kept, losses, 0.0)
-        if count != kept_before:  # else the same samples as at the threshold before, and so the same test
-            kept_before, p_value = count, drop_p_value(lost, max_drop)
+        stage = settled_by(confidence, threshold)
+        lost = reference - worth[stage, np.arange(len(reference))]
+        if (stage != before).any():  # else the same answers as at the threshold before, and so the same test
+            before, p_value = stage, drop_p_value(lost, max_drop)
         drop = float(lost.mean())
         # the most that a gambler ever had may lie before a bad end: what these very samples lose counts as well
         if p_value > 1 - assurance or drop > max_drop:
             break
-        best = ThresholdChoice(threshold, 1 - count / len(losses), drop, max_drop, assurance, p_value, len(losses))
+        handed_on = 1 - float((stage == 0).mean())
+        best = ThresholdChoice(threshold, handed_on, drop, max_drop, assurance, p_value, len(reference))
     return best
+
+
+def settled_by(confidence: Any, threshold: float) -> Array:
+    """Which model answers each sample, int64 [samples]: the first that is sure enough, else the one behind them all.
+
+    `confidence` is [models, samples], of all but the last; the last has the number `len(confidence)`.
+    """
+    sure = np.atleast_2d(np.asarray(confidence)) >= threshold
+    stage: Array = np.where(sure.any(axis=0), sure.argmax(axis=0), len(sure))
+    return stage
 
 
 def thresholds() -> list[float]:
@@ -97,12 +112,18 @@ def drop_p_value(losses: Any, max_drop: float) -> float:
     return min(1.0, math.exp(-float(together.max(initial=0.0))))
 
 
-def _check(confidence: Array, losses: Array, max_drop: float, assurance: float) -> None:
-    if len(losses) == 0 or confidence.shape != losses.shape or losses.ndim != 1:
-        raise ValueError(f"equal numbers of samples are needed, got {confidence.shape} and {losses.shape}")
+def _check(confidence: Array, worth: Array, reference: Array, max_drop: float, assurance: float) -> None:
+    if (
+        reference.ndim != 1
+        or len(reference) == 0
+        or not confidence.shape == worth.shape == (len(worth), len(reference))
+    ):
+        raise ValueError(
+            f"equal numbers of samples are needed, got {confidence.shape}, {worth.shape} and {reference.shape}"
+        )
     if np.isnan(confidence).any() or confidence.max() > 1 + 1e-6:
         raise ValueError("confidences are probabilities, or minus infinity")
-    if not np.abs(losses).max() <= 1:
+    if not np.abs(reference - worth).max() <= 1:
         raise ValueError("what answers are worth lies in [0, 1]")
-    if not (0 <= max_drop < 1 and 0 < assurance < 1):
-        raise ValueError(f"max_drop is in [0, 1) and assurance in (0, 1), got {max_drop} and {assurance}")
+    if not (0 <= max_drop < 1 and 0 <= assurance < 1):
+        raise ValueError(f"max_drop and assurance are in [0, 1), got {max_drop} and {assurance}")

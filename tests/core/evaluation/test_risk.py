@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 
-from triptych.evaluation.risk import EVERYTHING, choose_threshold, drop_p_value, thresholds
+from triptych.evaluation.risk import EVERYTHING, choose_threshold, drop_p_value, settled_by, thresholds
 
 
 def world(generator: np.random.Generator, samples: int, *, cheap: float = 0.9, reference: float = 0.95):
@@ -61,6 +61,42 @@ def test_with_enough_samples_most_are_not_escalated():
     assert choice.p_value <= 0.05
 
 
+def test_the_first_that_is_sure_answers_and_the_last_for_all_others():
+    sure = [[0.9, 0.2, -math.inf, 0.1], [0.9, 0.8, 0.95, 0.3]]
+    assert settled_by(sure, 0.5).tolist() == [0, 1, 1, 2]
+    assert settled_by(sure[0], 0.5).tolist() == [0, 1, 1, 1]
+    assert settled_by(sure, EVERYTHING).tolist() == [2, 2, 2, 2]
+
+
+@pytest.mark.parametrize("assurance", [0.8, 0.95])
+def test_the_promise_of_several_stages_is_kept_as_well(assurance):
+    def draw(generator, samples):
+        first, second = (world(generator, samples, cheap=rate)[:2] for rate in (0.8, 0.92))
+        pairs = zip(first, second, strict=True)
+        return (*(np.stack(pair) for pair in pairs), generator.random(samples) < 0.95)
+
+    far, worth, reference = draw(np.random.default_rng(99), 200_000)
+    worth = np.vstack([worth, reference]).astype(float)
+    generator, draws, broken, lower = np.random.default_rng(5), 40, 0, 0
+    for _ in range(draws):
+        choice = choose_threshold(*draw(generator, 800), max_drop=0.03, assurance=assurance)
+        by = settled_by(far, choice.threshold)
+        broken += reference.mean() - worth[by, np.arange(len(by))].mean() > choice.bound
+        lower += choice.threshold < EVERYTHING
+    allowed = draws * (1 - assurance)
+    assert broken <= allowed + 3 * math.sqrt(allowed)
+    assert lower > draws / 2  # a promise that is never used is easily kept
+
+
+def test_without_assurance_what_the_samples_lose_decides():
+    generator = np.random.default_rng(6)
+    confidence, cheap, reference = world(generator, 60)
+    assert choose_threshold(confidence, cheap, reference, max_drop=0.02, assurance=0.9).threshold == EVERYTHING
+    choice = choose_threshold(confidence, cheap, reference, max_drop=0.02, assurance=0.0)
+    assert choice.threshold < 1
+    assert choice.drop <= 0.02
+
+
 @given(st.integers(0, 10_000), st.integers(1, 400))
 @settings(max_examples=40, deadline=None)
 def test_a_larger_drop_never_raises_the_threshold(seed, samples):
@@ -109,3 +145,5 @@ def test_what_cannot_be_chosen_from():
         choose_threshold([0.5], [-1], [1], max_drop=0.1)
     with pytest.raises(ValueError, match="max_drop"):
         choose_threshold([0.5], [1], [1], max_drop=1.0)
+    with pytest.raises(ValueError, match="equal numbers"):
+        choose_threshold([[0.5], [0.5]], [1], [1], max_drop=0.1)
