@@ -15,7 +15,8 @@ from packaging.requirements import Requirement
 
 import triptych
 from triptych.bundle import triptych_home
-from triptych.device import available_devices, cpu_count
+from triptych.cores import cpu_count
+from triptych.device import available_devices
 from triptych.encoders.minilm import NAMES, packaged_minilm
 from triptych.encoders.weights import WEIGHTS_VARIABLE
 from triptych.errors import MissingError, TriptychError

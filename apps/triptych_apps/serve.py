@@ -22,6 +22,10 @@ from triptych_apps.options import VerticalName, device_option
 @click.option(
     "--batch", default=32, show_default=True, type=click.IntRange(1), help="Requests answered together at most."
 )
+@click.option(
+    "--threads", type=click.IntRange(1), show_default="a core each, 4 at most",
+    help="Batches answered at once, of each bundle that answers without torch.",
+)  # fmt: skip
 @click.option("--queue", default=256, show_default=True, type=click.IntRange(1), help="Requests that may wait.")
 @click.option("--timeout", default=30.0, show_default=True, type=click.FloatRange(0.01), help="Seconds for an answer.")
 @click.option(
@@ -51,6 +55,7 @@ def serve(
     proxies: tuple[str, ...],
     cache: int,
     batch: int,
+    threads: int | None,
     queue: int,
     timeout: float,
     max_mb: float,
@@ -70,10 +75,11 @@ def serve(
         from triptych_apps.server import launch, recording  # late: what it needs is an extra
     except ImportError as error:
         raise MissingError(f"serving needs the package {error.name}: pip install 'triptych[serve]'") from error
-    from triptych_apps.server.settings import MEGABYTE, Settings
+    from triptych_apps.server.settings import MEGABYTE, Settings, threads_of_this_machine
 
     settings = Settings(
         max_body=int(max_mb * MEGABYTE),
+        threads=threads or threads_of_this_machine(),
         max_batch=batch,
         max_queue=queue,
         cache=cache,

@@ -37,13 +37,19 @@ T = TypeVar("T")
 
 
 def load(
-    path: str | Path, *, device: str = "auto", host: Host | None = None, state: str | Path | None = None
+    path: str | Path,
+    *,
+    device: str = "auto",
+    host: Host | None = None,
+    state: str | Path | None = None,
+    threads: int = 0,
 ) -> Predictor:
     """Open a bundle by its path or by the name of a vertical (its newest bundle).
 
     `state` is where the vertical keeps what must survive (conversations); by default beside the bundles, under
-    `TRIPTYCH_HOME`. Raises `BundleError` for a bundle that is missing or damaged, `PluginError` when its vertical
-    cannot be loaded, `ConfigError` for a device that is not there.
+    `TRIPTYCH_HOME`. `threads` is how many cores one call of an exported model may use, 0 leaves it to the runtime: who
+    asks from several threads at once gets most out of 1. Raises `BundleError` for a bundle that is missing or damaged,
+    `PluginError` when its vertical cannot be loaded, `ConfigError` for a device that is not there.
     """
     host = host or default_host()
     bundle = open_bundle(resolve_bundle(path))
@@ -53,9 +59,9 @@ def load(
             f"{bundle.path} was built for version {bundle.manifest.vertical_version} of {vertical.name!r}, and version "
             f"{vertical.version} is installed; build it again with: triptych run {vertical.name}"
         )
-    session = open_session(bundle.path, str(bundle.manifest.ledger.get("chosen", "")), host, device)
+    session = open_session(bundle.path, str(bundle.manifest.ledger.get("chosen", "")), host, device, threads=threads)
     state = Path(state) if state else triptych_home() / "state" / vertical.name
-    return Predictor(bundle, vertical, session, host, state, device)
+    return Predictor(bundle, vertical, session, host, state, device, threads)
 
 
 class Predictor:
@@ -69,13 +75,14 @@ class Predictor:
         host: Host,
         state: Path,
         device: str = "auto",
+        threads: int = 0,
     ) -> None:
         self.bundle = bundle
         self.vertical = vertical
         self.session = session
         self.host = host
         self.state = state
-        self._device = device
+        self._device, self._threads = device, threads
         self.settings = check_section(vertical.settings_type, bundle.manifest.config["vertical"], "vertical.")
         self._indexes: dict[Path, VectorIndex] = {}
         self._cached: dict[str, Any] = {}
@@ -178,7 +185,7 @@ class Predictor:
         if not self.holds(variant):
             raise BundleError(f"{self.bundle.path} does not hold the variant {variant!r}")
         other = copy.copy(self)
-        other.session = open_session(self.bundle.path, variant, self.host, self._device)
+        other.session = open_session(self.bundle.path, variant, self.host, self._device, threads=self._threads)
         other._parent = self
         return other
 
@@ -241,7 +248,10 @@ class Predictor:
         chosen = str(self.bundle.manifest.ledger.get("chosen", ""))
         if variant_with_one_space(self.bundle.path, chosen) == chosen:
             return cast("SpaceSession", self.session)
-        return self.cached("the last stage", lambda: open_space(self.bundle.path, chosen, self.host, self._device))
+        return self.cached(
+            "the last stage",
+            lambda: open_space(self.bundle.path, chosen, self.host, self._device, threads=self._threads),
+        )
 
     @property
     def files(self) -> Path:

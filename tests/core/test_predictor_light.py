@@ -78,6 +78,23 @@ def test_many_threads_get_the_same_answers(predictor):
     assert found == [f"It is {text.split()[0]}" for text in texts]
 
 
+def test_cores_for_a_call_reach_every_model_of_the_bundle(tmp_path, monkeypatch):
+    told = []
+    bundle = write_bundle(tmp_path / "b", tmp_path / "w", variant="tiny:3>sure", cascade=CASCADE)
+    real = serving.Words.load.__func__
+
+    def watched(cls, directory, settings, *, threads=0):
+        told.append((directory.parent.name, threads))
+        return real(cls, directory, settings, threads=threads)
+
+    monkeypatch.setattr(serving.Words, "load", classmethod(watched))
+    loaded = load(bundle, host=serving_host(), state=tmp_path / "state", threads=2)
+    loaded.answer(text="green")
+    loaded.with_variant("tiny:3").answer(text="green")
+    loaded.embed([Sample("1", text="red")])
+    assert told == [("tiny-3", 2), ("sure", 2), ("tiny-3", 2), ("sure", 2)]
+
+
 def test_a_device_that_the_bundle_does_not_serve_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="exported for cpu only"):
         load(write_bundle(tmp_path / "b", tmp_path / "w"), host=serving_host(), device="cuda")

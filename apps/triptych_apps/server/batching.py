@@ -1,7 +1,7 @@
-"""What waits is answered together: one thread for each bundle, one pass through its model for many clients.
+"""What waits is answered together: one pass through the model for many clients.
 
-Nothing waits for company. A request that comes when the thread is idle is answered by itself at once; those that come
-meanwhile form the next batch.
+Nothing waits for company. A request that comes when a thread is idle is answered by itself at once; those that come
+while all threads work form the next batch.
 """
 
 from __future__ import annotations
@@ -31,21 +31,32 @@ class _Waiting(Generic[In, Out]):
 class Batcher(Generic[In, Out]):
     """`answer(contents, behind)` gives one result for each content; `behind` is how many more wait.
 
-    It runs in a thread of its own; a result that is an exception goes to the one that waits for it, and an exception
-    that it raises goes to all of its batch. All other methods belong to the event loop's thread.
+    It runs in `threads` threads, so several batches at once where that is more than one; a result that is an exception
+    goes to the one that waits for it, and an exception that it raises goes to all of its batch. All other methods
+    belong to the event loop's thread.
     """
 
     def __init__(
-        self, answer: Callable[[list[In], int], Sequence[Out | Exception]], *, max_batch: int, max_queue: int, name: str
+        self,
+        answer: Callable[[list[In], int], Sequence[Out | Exception]],
+        *,
+        max_batch: int,
+        max_queue: int,
+        name: str,
+        threads: int = 1,
     ) -> None:
         self._answer, self._name = answer, name
         self.max_batch, self.max_queue = max_batch, max_queue
         self._queue: queue.SimpleQueue[_Waiting[In, Out] | None] = queue.SimpleQueue()
-        self._seconds_each = 0.01  # of one content, a running mean
+        self._seconds_each = 0.01 / threads  # from one content to the next, a running mean
         self._closed = False
         self._loop = asyncio.get_running_loop()
-        self._thread = threading.Thread(target=self._work, name=f"answers-{name}", daemon=True)
-        self._thread.start()
+        self._threads = [
+            threading.Thread(target=self._work, name=f"answers-{name}-{number}", daemon=True)
+            for number in range(threads)
+        ]
+        for thread in self._threads:
+            thread.start()
 
     @property
     def depth(self) -> int:
@@ -54,8 +65,8 @@ class Batcher(Generic[In, Out]):
 
     @property
     def alive(self) -> bool:
-        """Whether the thread still works."""
-        return self._thread.is_alive()
+        """Whether its threads still work."""
+        return all(thread.is_alive() for thread in self._threads)
 
     def submit(self, contents: Sequence[In]) -> list[asyncio.Future[Out]]:
         """All of them or none. Raises `Problem` where the queue has no room or is closed."""
@@ -72,11 +83,12 @@ class Batcher(Generic[In, Out]):
         return futures
 
     async def close(self) -> None:
-        """Take nothing more, answer what waits, end the thread."""
+        """Take nothing more, answer what waits, end the threads."""
         if not self._closed:
             self._closed = True
             self._queue.put(None)
-        await asyncio.to_thread(self._thread.join)
+        for thread in self._threads:
+            await asyncio.to_thread(thread.join)
 
     def _work(self) -> None:
         while (batch := self._next()) is not None:
@@ -88,6 +100,7 @@ class Batcher(Generic[In, Out]):
         """At least one that waits, and as many more as wait now; None when all is done."""
         first = self._queue.get()
         if first is None:
+            self._queue.put(None)  # the end, for the other threads
             return None
         batch = [first]
         while len(batch) < self.max_batch:
@@ -108,7 +121,7 @@ class Batcher(Generic[In, Out]):
                 results = self._answer([waiting.content for waiting in batch], self._queue.qsize())
         except Exception as error:
             results = [error] * len(batch)
-        each = (time.perf_counter() - started) / len(batch)
+        each = (time.perf_counter() - started) / len(batch) / len(self._threads)
         self._seconds_each += _SLOWER * (each - self._seconds_each)
         return results
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from triptych_apps.server.deadlines import Limit
 from triptych_apps.server.probing import best_batch
 from triptych_apps.server.problems import Problem
 from triptych_apps.server.redaction import answer_clean, redacted
-from triptych_apps.server.settings import Settings
+from triptych_apps.server.settings import Settings, cores_of_a_thread
 
 if TYPE_CHECKING:
     from triptych_apps.server.decisions import Recorder
@@ -48,7 +49,7 @@ class Answered:
 
 @dataclass(slots=True)
 class Tally:
-    """What a release did since it was opened; only its own thread writes it."""
+    """What a release did since it was opened; only its own threads write it, one at a time."""
 
     answered: int = 0
     failed: int = 0
@@ -59,7 +60,8 @@ class Tally:
 class Release:
     """Made in a thread by `load`, which tries it, and started by `start` in the event loop's thread.
 
-    `on_batch(size, seconds)` is told of every batch, in the thread that answered it.
+    `on_batch(size, seconds)` is told of every batch, in the thread that answered it. A model that answers without torch
+    is asked by as many threads as the settings say; torch uses the cores, or the GPU, for one batch.
     """
 
     def __init__(self, predictor: Predictor, settings: Settings) -> None:
@@ -73,13 +75,14 @@ class Release:
         self.recorder: Recorder | None = None
         self.on_batch: Callable[[int, float], None] = lambda size, seconds: None
         self.tally = Tally()
-        self.busy = False  # whether it is answering
+        self._answering = 0  # threads
+        self._counting = threading.Lock()
         self._batcher: Batcher[Request, Answered] | None = None
 
     @classmethod
     def load(cls, path: str | Path, settings: Settings, *, host: Host, device: str) -> Self:
         """Open a bundle and try it. Raises what `triptych.load` raises."""
-        return cls(load(path, device=device, host=host), settings)
+        return cls(load(path, device=device, host=host, threads=cores_of_a_thread(settings.threads)), settings)
 
     @property
     def version(self) -> str:
@@ -88,8 +91,18 @@ class Release:
 
     @property
     def alive(self) -> bool:
-        """Whether its thread works."""
+        """Whether its threads work."""
         return self._batcher is not None and self._batcher.alive
+
+    @property
+    def threads(self) -> int:
+        """How many batches are answered at once."""
+        return self.settings.threads if self.predictor.holds(self.predictor.session.variant) else 1
+
+    @property
+    def busy(self) -> bool:
+        """Whether it is answering."""
+        return self._answering > 0
 
     @property
     def depth(self) -> int:
@@ -103,8 +116,13 @@ class Release:
 
     def start(self) -> None:
         """Begin to answer."""
-        name = self.predictor.vertical.name
-        self._batcher = Batcher(self._answer, max_batch=self.max_batch, max_queue=self.settings.max_queue, name=name)
+        self._batcher = Batcher(
+            self._answer,
+            max_batch=self.max_batch,
+            max_queue=self.settings.max_queue,
+            name=self.predictor.vertical.name,
+            threads=self.threads,
+        )
 
     async def close(self) -> None:
         """Take nothing more, answer what waits, and stop."""
@@ -119,12 +137,14 @@ class Release:
         return self._batcher.submit(requests)
 
     def _answer(self, requests: list[Request], behind: int) -> list[Answered | Exception]:
-        """In the thread of the batcher."""
-        self.busy = True
+        """In a thread of the batcher."""
+        with self._counting:
+            self._answering += 1
         try:
             return self._answers(requests, behind)
         finally:
-            self.busy = False
+            with self._counting:
+                self._answering -= 1
 
     def _answers(self, requests: list[Request], behind: int) -> list[Answered | Exception]:
         started = time.perf_counter()
@@ -148,10 +168,11 @@ class Release:
 
     def _count(self, found: Sequence[Answered | Exception], seconds: float) -> None:
         given = [answered for answered in found if isinstance(answered, Answered)]
-        self.tally.answered += len(given)
-        self.tally.failed += len(found) - len(given)
-        self.tally.seconds += seconds
-        self.tally.cost += sum(answered.cost or 0.0 for answered in given)
+        with self._counting:
+            self.tally.answered += len(given)
+            self.tally.failed += len(found) - len(given)
+            self.tally.seconds += seconds
+            self.tally.cost += sum(answered.cost or 0.0 for answered in given)
 
 
 @dataclass(frozen=True, slots=True)

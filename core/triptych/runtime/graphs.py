@@ -8,6 +8,7 @@ import platform
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from triptych.cores import wanted_threads
 from triptych.errors import BundleError, MissingError
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def open_graph(path: Path, *, threads: int = 0, optimize: bool = True, exact: bo
     except ImportError as error:
         raise MissingError("ONNX Runtime is not installed; pip install onnxruntime") from error
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads or _wanted_threads()
+    options.intra_op_num_threads = threads or wanted_threads()
     options.log_severity_level = 3
     # threads that wait in a loop burn a core each, which is money
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
@@ -59,9 +60,3 @@ def _sums_can_overflow() -> bool:
         return "vnni" not in Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:
         return True  # unknown: right before fast
-
-
-def _wanted_threads() -> int:
-    """What OpenMP was told, of which the first number counts ("4,2" is for nested loops); 0: nothing."""
-    first = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
-    return int(first) if first.isdecimal() else 0

@@ -39,9 +39,10 @@ def open_session(bundle: Path, chosen: str, host: Host, device: str = "auto", *,
     return Cascade(chosen, stages, settings.thresholds)
 
 
-def open_space(bundle: Path, chosen: str, host: Host, device: str = "auto") -> SpaceSession:
+def open_space(bundle: Path, chosen: str, host: Host, device: str = "auto", *, threads: int = 0) -> SpaceSession:
     """The session of `variant_with_one_space`. Raises what `open_session` raises."""
-    return cast("SpaceSession", open_session(bundle, variant_with_one_space(bundle, chosen), host, device))
+    session = open_session(bundle, variant_with_one_space(bundle, chosen), host, device, threads=threads)
+    return cast("SpaceSession", session)
 
 
 def variant_with_one_space(bundle: Path, chosen: str) -> str:

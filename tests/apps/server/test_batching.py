@@ -20,7 +20,8 @@ from triptych_apps.server import probing
 from triptych_apps.server.batching import Batcher
 from triptych_apps.server.cache import Cache, content_key
 from triptych_apps.server.problems import Problem
-from triptych_apps.server.settings import Settings
+from triptych_apps.server.release import Release
+from triptych_apps.server.settings import MOST_THREADS, Settings, cores_of_a_thread, threads_of_this_machine
 
 
 class Recorder:
@@ -129,6 +130,74 @@ def test_closing_answers_all_that_was_taken():
             batcher.submit([6])
 
     batched(work)
+
+
+def test_several_threads_answer_several_batches_at_once():
+    both = threading.Barrier(2)  # nobody gets through it alone
+
+    def answer(contents: list[int], behind: int) -> list[int | Exception]:
+        both.wait(10)
+        return [2 * content for content in contents]
+
+    async def main() -> None:
+        batcher: Batcher[int, int] = Batcher(answer, max_batch=1, max_queue=8, name="test", threads=2)
+        assert await asyncio.gather(*batcher.submit([1, 2, 3, 4])) == [2, 4, 6, 8]
+        await batcher.close()
+        assert not batcher.alive
+        assert not [thread for thread in threading.enumerate() if thread.name.startswith("answers-test")]
+
+    asyncio.run(main())
+
+
+def test_closing_waits_for_every_thread():
+    recorder = Recorder()
+
+    async def main() -> None:
+        batcher: Batcher[int, int] = Batcher(recorder, max_batch=2, max_queue=8, name="test", threads=3)
+        recorder.gate.clear()
+        futures = batcher.submit([1, 2, 3, 4, 5, 6, 7])
+        closing = asyncio.create_task(batcher.close())
+        await asyncio.sleep(0.01)
+        assert not closing.done()
+        recorder.gate.set()
+        assert await asyncio.gather(*futures) == [2, 4, 6, 8, 10, 12, 14]
+        await closing
+        assert not batcher.alive
+
+    asyncio.run(main())
+
+
+def test_a_server_with_several_threads_answers_all_and_counts_all(desk_bundle: Path):
+    with run(desk_bundle, Settings(threads=3, drain_seconds=0)) as running, ThreadPoolExecutor(12) as pool:
+        release = running.site.services[0].release
+        assert release is not None
+        assert release.threads == 3
+        colours = ["red", "green", "blue", "boom"] * 30
+        with running.client() as client:
+            statuses = list(pool.map(lambda c: client.post("/v1/desk/answer", json={"text": c}).status_code, colours))
+        assert statuses == [500 if colour == "boom" else 200 for colour in colours]
+        assert (release.tally.answered, release.tally.failed) == (90, 30)
+        assert not release.busy
+
+
+def test_a_torch_model_is_asked_by_one_thread(desk_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    predictor = load(desk_bundle, host=desk_host(), state=tmp_path)
+    assert Release(predictor, Settings(threads=3)).threads == 3
+    monkeypatch.setattr(predictor.session, "variant", "full")  # of which the bundle holds no export
+    assert Release(predictor, Settings(threads=3)).threads == 1
+
+
+@pytest.mark.parametrize(("told", "threads", "each"), [("1", 1, 0), ("3", 3, 1), ("9", MOST_THREADS, 2)])
+def test_threads_share_the_cores(monkeypatch: pytest.MonkeyPatch, told: str, threads: int, each: int):
+    monkeypatch.setenv("OMP_NUM_THREADS", told)
+    assert threads_of_this_machine() == threads
+    assert cores_of_a_thread(threads) == each
+
+
+def test_more_threads_than_cores_use_one_each(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    assert 1 <= threads_of_this_machine() <= MOST_THREADS
+    assert cores_of_a_thread(1_000) == 1
 
 
 def test_clients_are_answered_together_and_each_gets_its_own(served: Running):
