@@ -44,5 +44,5 @@ def run(bundle: Path, port: int) -> None:
     """Serve until the process is ended."""
     api = Api(max_batch_size=32, batch_timeout=0.005, api_path="/answer")
     api.bundle = bundle
-    server = litserve.LitServer(api, accelerator="cpu")
+    server = litserve.LitServer(api, accelerator="cpu", workers_per_device=2)
     server.run(port=port, host="127.0.0.1", generate_client_file=False, log_level="warning")

@@ -75,8 +75,6 @@ async def closed(asked: argparse.Namespace, bodies: list[bytes]) -> list[Answer]
 
 async def opened(asked: argparse.Namespace, bodies: list[bytes]) -> list[Answer]:
     """At a rate of our own, over as many connections as that takes."""
-    chance = random.Random(7)
-    start = time.perf_counter()
     idle: list[Connection] = []
     found: list[Answer] = []
 
@@ -86,12 +84,22 @@ async def opened(asked: argparse.Namespace, bodies: list[bytes]) -> list[Answer]
         found.append((due - start, status, time.perf_counter() - due))
         idle.append(connection)
 
-    tasks, due, number = [], start, 0
-    while due < start + asked.seconds:
-        await asyncio.sleep(max(0.0, due - time.perf_counter()))
-        tasks.append(asyncio.create_task(one(due, bodies[number % len(bodies)])))
-        number += 1
-        due += chance.expovariate(asked.rate)
+    tasks: list[asyncio.Task[None]] = []
+    loop = asyncio.get_running_loop()
+
+    def begin(due: float) -> None:
+        tasks.append(loop.create_task(one(due, bodies[len(tasks) % len(bodies)])))
+
+    def call() -> None:
+        """In a thread, which wakes in time: asyncio rounds up to a millisecond, as if the server had taken it."""
+        chance, due = random.Random(7), start
+        while due < start + asked.seconds:
+            time.sleep(max(0.0, due - time.perf_counter()))
+            loop.call_soon_threadsafe(begin, due)
+            due += chance.expovariate(asked.rate)
+
+    start = time.perf_counter()
+    await asyncio.to_thread(call)
     await asyncio.gather(*tasks)
     for connection in idle:
         connection.close()
