@@ -41,7 +41,7 @@ LOADED = 16  # connections at which servers are compared
 LONE = 0.05  # share of the greatest rate at which a request is nearly always alone
 CHECKED = 500  # test messages whose answers are judged
 WAIT_S = 180.0
-SERVERS = ("naive", "litserve", "ours int8", "ours static", "ours cascade")
+SERVERS = ("naive", "litserve", "ours int8", "ours int8, one thread", "ours static", "ours cascade")
 CHAINS = {  # of a bundle: the chains that are tried, the points that may be lost, and whether a cascade may be made
     "int8": (["int8"], 100.0, False),
     "static": (["static+int8"], 100.0, False),
@@ -137,6 +137,11 @@ def build_here(work: Path, *, quick: bool) -> None:
         (work / f"{name}.done").touch()
 
 
+def bundle_of(server: str) -> str:
+    """The bundle that one of our servers answers from."""
+    return server.removeprefix("ours ").partition(", ")[0]
+
+
 def version_of(bundle: Path) -> Path:
     """The directory of a bundle's newest version."""
     return bundle / "versions" / (bundle / "CURRENT").read_text(encoding="ascii").strip()
@@ -153,9 +158,10 @@ def started(server: str, work: Path) -> Iterator[Running | None]:
         kind, _, bundle = server.partition(" ")
         if kind == "ours":
             code = "from triptych_apps.cli import main; main()"
+            bundle, _, alone = bundle.partition(", ")
             place = str(work / "bundles" / bundle)
             command = [sys.executable, "-c", code, "serve", place, "--port", str(port), "--drain", "0"]
-            command += ["--decisions", "off", "--threads", "2"]  # its peers write nothing down either
+            command += ["--decisions", "off", "--threads", "1" if alone else "2"]  # its peers write nothing down either
             path, probe = "/v1/banking/answer", "/health/ready"
         else:
             place = str(version_of(work / "bundles" / "int8"))
@@ -271,6 +277,7 @@ def measure(server: str, running: Running, work: Path, texts: Path, seconds: flo
         "half load: p99 ms": half["p99_ms"],
         "half load / lone, p99 / p50": _ratio(half["p99_ms"], lone["p50_ms"]),
         "half load / lone, p99 / p99": _ratio(half["p99_ms"], lone["p99_ms"]),
+        "3x: asked/s": over["sent"] / seconds,
         "3x: answered/s": over["per_s"],
         "3x: refused": over["statuses"].get("503", 0) + over["statuses"].get("429", 0),
         "3x: failed": sum(others.values()),
@@ -298,7 +305,7 @@ def against(summaries: list[Row], runtimes: dict[str, Row]) -> list[Row]:
     naive = next((row for row in summaries if row["server"] == "naive"), None)
     found = []
     for row in summaries:
-        alone = runtimes.get(row["server"].removeprefix("ours "))
+        alone = runtimes.get(bundle_of(row["server"]))
         found.append(
             {
                 "server": row["server"],
@@ -359,16 +366,18 @@ def run(asked: argparse.Namespace, work: Path) -> None:
             rows += loads
             summaries.append(summed)
             print(json.dumps(summed), file=sys.stderr)
-    bundles = [server.removeprefix("ours ") for server in asked.servers if server.startswith("ours ")]
+    bundles = sorted({bundle_of(server) for server in asked.servers if server.startswith("ours ")})
     runtimes = {bundle: runtime(work, bundle, texts, seconds) for bundle in bundles}
     for bundle in bundles:
         manifest = json.loads((version_of(work / "bundles" / bundle) / "manifest.json").read_text(encoding="utf-8"))
         notes.append(f"ours {bundle} answers with {manifest['ledger']['chosen']}.")
     notes += [
         f"Every server has {MODEL} with the same head, or what was compressed from it; one call of a model uses one "
-        "core. The naive server has FastAPI's pool of threads, LitServe two workers, ours two threads.",
+        "core. The naive server has FastAPI's pool of threads, LitServe two workers, ours two threads unless said "
+        "otherwise.",
         f"Servers are compared at {LOADED} connections, and with the runtime where each does most.",
         f"Accuracy is of {CHECKED} test messages, asked over HTTP.",
+        "Under 3x the load generator, which shares the cores, sends what it can.",
         f"Lone ({LONE:.0%}), half load and 3x are shares of the server's own greatest rate; requests come at random "
         "moments, and a time counts from the moment at which the request was due. A lone request finds every thread "
         "asleep, which takes longer than one that follows upon another (one connection).",

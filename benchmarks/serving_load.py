@@ -19,6 +19,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+MOST = 2_000  # connections at once: more than a server takes, fewer than the files that this process may open
+UNSENT = -1  # the status of a request for which there was no connection
 Answer = tuple[float, int, float]  # seconds after the start, status (0: none came), seconds that it took
 
 
@@ -74,12 +76,15 @@ async def closed(asked: argparse.Namespace, bodies: list[bytes]) -> list[Answer]
 
 
 async def opened(asked: argparse.Namespace, bodies: list[bytes]) -> list[Answer]:
-    """At a rate of our own, over as many connections as that takes."""
-    idle: list[Connection] = []
+    """At a rate of our own, over as many connections as that takes, up to `MOST`."""
+    idle = [Connection(asked.port, asked.path) for _ in range(MOST)]  # each opened at its first request
     found: list[Answer] = []
 
     async def one(due: float, body: bytes) -> None:
-        connection = idle.pop() if idle else Connection(asked.port, asked.path)
+        if not idle:
+            found.append((due - start, UNSENT, 0.0))
+            return
+        connection = idle.pop()
         status = await connection.ask(body)
         found.append((due - start, status, time.perf_counter() - due))
         idle.append(connection)
@@ -116,8 +121,8 @@ def summary(found: list[Answer], seconds: float) -> dict[str, Any]:
     times = sorted(took for _, status, took in kept if status == 200)
     at = lambda share: 1000 * times[min(len(times) - 1, int(share * len(times)))] if times else None  # noqa: E731
     return {
-        "sent": len(found),
-        "statuses": dict(Counter(str(status) for _, status, _ in found)),
+        "sent": sum(status != UNSENT for _, status, _ in found),
+        "statuses": dict(Counter(str(status) for _, status, _ in found if status != UNSENT)),
         "per_s": sum(seconds / 5 <= end <= seconds for end in ends) / (0.8 * seconds),
         "p50_ms": at(0.5),
         "p99_ms": at(0.99),
