@@ -23,7 +23,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,15 @@ LOADED = 16  # connections at which servers are compared
 LONE = 0.05  # share of the greatest rate at which a request is nearly always alone
 CHECKED = 500  # test messages whose answers are judged
 WAIT_S = 180.0
-SERVERS = ("naive", "litserve", "ours int8", "ours int8, one thread", "ours static", "ours cascade")
+SERVERS = (
+    "naive",
+    "litserve",
+    "ours int8",
+    "ours int8, one thread",
+    "ours static",
+    "ours cascade",
+    "ours cascade, one thread",
+)
 CHAINS = {  # of a bundle: the chains that are tried, the points that may be lost, and whether a cascade may be made
     "int8": (["int8"], 100.0, False),
     "static": (["static+int8"], 100.0, False),
@@ -178,12 +186,22 @@ def started(server: str, work: Path) -> Iterator[Running | None]:
                 raise SystemExit(f"{server} did not start:\n{log.read_text()[-3000:]}")
             yield Running(port, path, psutil.Process(process.pid))
         finally:
-            process.terminate()
-            try:
-                process.wait(30)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            _end(process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """With all that it started: workers that outlive it would take from the next server's time."""
+    workers = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
+    process.terminate()
+    try:
+        process.wait(30)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    for worker in workers:
+        with suppress(psutil.NoSuchProcess):
+            worker.kill()
+    psutil.wait_procs(workers, 10)
 
 
 def _wait(process: subprocess.Popen[bytes], port: int, probe: str) -> bool:

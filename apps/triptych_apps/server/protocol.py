@@ -3,12 +3,55 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from triptych_apps.server.problems import Problem
 
 _MOST_HEAD = 65_536  # bytes
+_MOST_HELD = 65_536  # bytes that wait for the end of a turn of the loop
+
+
+class Joined:
+    """A transport that writes at once what is written in one turn of the event loop.
+
+    uvicorn writes the head of an answer by itself: two system calls here, two packets on the way, and a client that
+    wakes twice. Whatever else is asked of it, the transport does.
+    """
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport, self._loop = transport, loop
+        self._held: list[bytes] = []
+        self._size = 0
+
+    def write(self, data: bytes) -> None:
+        """In this turn of the loop; now, where it is much, for the transport alone can tell its writer to wait."""
+        if not self._held:
+            self._loop.call_soon(self.flush)
+        self._held.append(data)
+        self._size += len(data)
+        if self._size >= _MOST_HELD:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is held."""
+        if self._held:
+            held, self._held, self._size = self._held, [], 0
+            self._transport.write(b"".join(held))
+
+    def close(self) -> None:
+        """After what was written."""
+        self.flush()
+        self._transport.close()
+
+    def abort(self) -> None:
+        """Whatever was written."""
+        self._held, self._size = [], 0
+        self._transport.abort()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
 
 
 class Protocol(HttpToolsProtocol):
@@ -22,7 +65,7 @@ class Protocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """The first head has to come."""
-        super().connection_made(transport)
+        super().connection_made(Joined(transport, self.loop))  # type: ignore[arg-type]
         self._await_head()
 
     def data_received(self, data: bytes) -> None:
