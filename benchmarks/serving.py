@@ -233,7 +233,7 @@ def accuracy(running: Running, work: Path, count: int) -> float:
 
     with (work / "data" / "test.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    rows = rows[:: max(1, len(rows) // count)]  # the file is sorted by label
+    rows = [rows[place * len(rows) // count] for place in range(min(count, len(rows)))]  # they are sorted by label
     right = 0
     for row in rows:
         body = json.dumps({"text": row["text"]}).encode()

@@ -6,6 +6,7 @@ Two or three stages out of the variants that were judged. All numbers that choos
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -43,7 +44,7 @@ def cascades(
 
     What is promised is held against the last stage, which would answer everything otherwise; what that one loses
     against the parent on validation data is taken off the bound. All that are tried share the doubt (Bonferroni), for
-    the best of them is taken.
+    the best of them is taken: together, and so for that one, they are as sure as `assurance` says.
     """
     max_drop = min((budget.max_drop if budget.max_drop is not None else 0.5) / 100, 0.99)
     tried = arrangements(parent, judged, cost, max_drop)
@@ -61,7 +62,7 @@ def cascades(
         reached = settled_by(sure, choice.threshold)
         spent = sum(cost[stage.name] * float((reached >= number).mean()) for number, stage in enumerate(stages))
         if spent <= MOST_COST * cost[last.name]:
-            found.append((spent, stages, choice))
+            found.append((spent, stages, replace(choice, assurance=assurance)))
     found.sort(key=lambda item: item[0])
     return [_cascade(stages, choice, trained) for _, stages, choice in found[:MOST]]
 

@@ -92,7 +92,8 @@ def economise(
     if settings.enabled:
         candidates, parent_cpu_ms = _search(trained, budget, settings, prices, workspace, progress)
     parent = judge_parent(trained)
-    finalists = _finalists(candidates, parent, budget, metric)
+    cascade = settings.cascade and trained.session.kind == "classification"
+    finalists = _finalists(candidates, parent, budget, metric, cascade=cascade)
     judged = []
     for number, candidate in enumerate(finalists):
         progress(Progress("judge", number, len(finalists), candidate.chain))
@@ -102,7 +103,7 @@ def economise(
             log.warning("the chain %s failed when it was judged", candidate.chain, exc_info=error)
             candidate.dropped = f"failed when it was judged: {type(error).__name__}: {error}"
     options = {j.name: Option(j, j.session) for j in (parent, *judged)}
-    if settings.cascade and trained.session.kind == "classification":
+    if cascade:
         cost = {c.chain: _cpu_ms(c) for c in candidates if c.finished}
         cost |= {parent.name: parent_cpu_ms} if parent_cpu_ms is not None else {}
         for option in cascades(parent, judged, cost, trained, budget, settings.assurance):
@@ -170,11 +171,13 @@ def _taught(
     )
 
 
-def _finalists(candidates: Sequence[Candidate], parent: Judged, budget: Budget, metric: str) -> list[Candidate]:
+def _finalists(
+    candidates: Sequence[Candidate], parent: Judged, budget: Budget, metric: str, *, cascade: bool
+) -> list[Candidate]:
     """Those that may win: what keeps the quality on validation data, cheapest first, then what comes nearest to it.
 
-    Some places are for those that cost much less than the cheapest of these, each the best at its price: a cascade may
-    begin with them.
+    With `cascade`, some places are for those that cost much less than the cheapest of these, each the best at its
+    price: a cascade may begin with them.
     """
     higher = metric not in LOWER_IS_BETTER
     reference = Quality(metric=metric, value=parent.validation[metric], higher_is_better=higher)
@@ -188,7 +191,7 @@ def _finalists(candidates: Sequence[Candidate], parent: Judged, budget: Budget, 
     keeping = sorted((c for c in finished if drop(c) <= most), key=_cpu_ms)
     losing = sorted((c for c in finished if drop(c) > most), key=drop)
     front: list[Candidate] = []
-    for candidate in losing if keeping else []:
+    for candidate in losing if keeping and cascade else []:
         if len(front) < FRONT and STEP * _cpu_ms(candidate) <= _cpu_ms([*keeping[:1], *front][-1]):
             front.append(candidate)
     front = front or losing[:1]

@@ -27,7 +27,7 @@ from triptych.host import Host, default_host
 from triptych.indexing import DOCUMENTS, EXAMPLES, EXTENSION, FUSED
 from triptych.retrieval.index import Hit, VectorIndex
 from triptych.runtime.base import Array, Outcome, Session, SpaceSession, answers_of, embeddings_of
-from triptych.runtime.open import open_session, open_space, variant_path, variant_with_one_space
+from triptych.runtime.open import needs_torch, open_session, open_space, variant_path, variant_with_one_space
 from triptych.runtime.space import Space
 from triptych.trace import Trace
 from triptych.types import Modality, Prediction, Sample
@@ -177,15 +177,23 @@ class Predictor:
         """Whether the bundle holds an exported variant of this name."""
         return variant_path(self.bundle.path, variant).is_dir()
 
-    def with_variant(self, variant: str) -> Predictor:
+    @property
+    def needs_torch(self) -> bool:
+        """Whether some of its answers are computed by torch, which uses all cores, or the GPU, for one batch."""
+        return needs_torch(self.bundle.path, self.session.variant)
+
+    def with_variant(self, variant: str, *, threads: int | None = None) -> Predictor:
         """The same application, with the same state, answering with another variant of the ledger.
+
+        `threads` is as for `load`; None: as this one was loaded.
 
         Raises `BundleError` where the bundle does not hold that variant.
         """
         if not self.holds(variant):
             raise BundleError(f"{self.bundle.path} does not hold the variant {variant!r}")
         other = copy.copy(self)
-        other.session = open_session(self.bundle.path, variant, self.host, self._device, threads=self._threads)
+        other._threads = self._threads if threads is None else threads
+        other.session = open_session(self.bundle.path, variant, self.host, self._device, threads=other._threads)
         other._parent = self
         return other
 

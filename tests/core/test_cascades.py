@@ -108,7 +108,8 @@ def test_three_stages_are_the_cheapest_where_each_knows_what_it_knows() -> None:
     assert best.threshold.escalation_rate == pytest.approx(0.5)
     assert best.judged.right["test"].mean() == pytest.approx(0.9)  # each stage answers only what it knows
     assert "hands on 50.0% and then 20.0% of the test requests" in best.judged.notes[0]
-    assert "ruled out with 96.7% assurance" in best.judged.notes[0]  # one tenth of doubt, shared by three
+    assert "ruled out with 90.0% assurance" in best.judged.notes[0]  # of the best of three, which share the doubt
+    assert best.threshold.assurance == 0.9
     assert best.session.thresholds == (best.threshold.threshold,) * 2  # type: ignore[attr-defined]
 
 

@@ -1,16 +1,17 @@
 """What waits is answered together: one pass through the model for many clients.
 
 Nothing waits for company. A request that comes when a thread is idle is answered by itself at once; those that come
-while all threads work form the next batch.
+while all threads work form the next batch. Of those with the same key, such as the turns of a conversation, one is
+answered after the other in the order in which they came.
 """
 
 from __future__ import annotations
 
 import asyncio
-import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any, Generic, TypeVar
 
 from triptych_apps.server import tracing
@@ -22,16 +23,19 @@ _SLOWER = 0.2  # weight of the newest batch in the running mean of seconds
 
 
 class _Waiting(Generic[In, Out]):
-    __slots__ = ("content", "future", "seat")
+    __slots__ = ("content", "future", "key", "seat")
 
-    def __init__(self, content: In, future: asyncio.Future[Out], seat: tracing.Seat | None) -> None:
-        self.content, self.future, self.seat = content, future, seat
+    def __init__(
+        self, content: In, future: asyncio.Future[Out], seat: tracing.Seat | None, key: Hashable | None
+    ) -> None:
+        self.content, self.future, self.seat, self.key = content, future, seat, key
 
 
 class Batcher(Generic[In, Out]):
     """`answer(contents, behind)` gives one result for each content; `behind` is how many more wait.
 
-    It runs in `threads` threads, so several batches at once where that is more than one; a result that is an exception
+    It runs in `threads` threads, so several batches at once where that is more than one; contents with the same `key`
+    (None: none) are never in two of them. A result that is an exception
     goes to the one that waits for it, and an exception that it raises goes to all of its batch. All other methods
     belong to the event loop's thread.
     """
@@ -44,10 +48,13 @@ class Batcher(Generic[In, Out]):
         max_queue: int,
         name: str,
         threads: int = 1,
+        key: Callable[[In], Hashable | None] = lambda content: None,
     ) -> None:
-        self._answer, self._name = answer, name
+        self._answer, self._name, self._key = answer, name, key
         self.max_batch, self.max_queue = max_batch, max_queue
-        self._queue: queue.SimpleQueue[_Waiting[In, Out] | None] = queue.SimpleQueue()
+        self._queue: deque[_Waiting[In, Out]] = deque()
+        self._answering: set[Hashable] = set()  # keys
+        self._changed = threading.Condition(threading.Lock())  # of the queue, the keys, and whether it is closed
         self._seconds_each = 0.01 / threads  # from one content to the next, a running mean
         self._closed = False
         self._loop = asyncio.get_running_loop()
@@ -61,7 +68,7 @@ class Batcher(Generic[In, Out]):
     @property
     def depth(self) -> int:
         """How many wait."""
-        return self._queue.qsize()
+        return len(self._queue)
 
     @property
     def alive(self) -> bool:
@@ -75,50 +82,64 @@ class Batcher(Generic[In, Out]):
         if self.depth + len(contents) > self.max_queue:
             seconds = min(60.0, self.depth * self._seconds_each)
             raise Problem(503, "too many requests wait already", kind="overloaded", retry_after=seconds)
-        futures: list[asyncio.Future[Out]] = []
         seat = tracing.seat()
-        for content in contents:
-            futures.append(self._loop.create_future())
-            self._queue.put(_Waiting(content, futures[-1], seat))
-        return futures
+        waiting = [_Waiting(content, self._loop.create_future(), seat, self._key(content)) for content in contents]
+        with self._changed:
+            self._queue.extend(waiting)
+            self._changed.notify()
+        return [one.future for one in waiting]
 
     async def close(self) -> None:
         """Take nothing more, answer what waits, end the threads."""
-        if not self._closed:
+        with self._changed:
             self._closed = True
-            self._queue.put(None)
+            self._changed.notify_all()
         for thread in self._threads:
             await asyncio.to_thread(thread.join)
 
     def _work(self) -> None:
         while (batch := self._next()) is not None:
             wanted = [waiting for waiting in batch if not waiting.future.cancelled()]
-            if wanted:
-                self._loop.call_soon_threadsafe(_deliver, wanted, self._results(wanted))
+            try:
+                if wanted:
+                    self._loop.call_soon_threadsafe(_deliver, wanted, self._results(wanted))
+            finally:
+                self._let_go(batch)
 
     def _next(self) -> list[_Waiting[In, Out]] | None:
         """At least one that waits, and as many more as wait now; None when all is done."""
-        first = self._queue.get()
-        if first is None:
-            self._queue.put(None)  # the end, for the other threads
-            return None
-        batch = [first]
-        while len(batch) < self.max_batch:
-            try:
-                more = self._queue.get_nowait()
-            except queue.Empty:
-                break
-            if more is None:
-                self._queue.put(None)  # the end, to be found again after this batch
-                break
-            batch.append(more)
+        with self._changed:
+            while not (batch := self._taken()):
+                if self._closed and not self._queue:
+                    return None
+                self._changed.wait()
+            if self._queue:
+                self._changed.notify()  # another thread may begin with what is left
+            return batch
+
+    def _taken(self) -> list[_Waiting[In, Out]]:
+        """The first of the queue, without those whose key is being answered by another thread."""
+        batch: list[_Waiting[In, Out]] = []
+        left: list[_Waiting[In, Out]] = []
+        while self._queue and len(batch) < self.max_batch:
+            waiting = self._queue.popleft()
+            (left if waiting.key in self._answering else batch).append(waiting)
+        self._queue.extendleft(reversed(left))
+        self._answering.update(waiting.key for waiting in batch if waiting.key is not None)
         return batch
+
+    def _let_go(self, batch: Sequence[_Waiting[In, Out]]) -> None:
+        keys = {waiting.key for waiting in batch if waiting.key is not None}
+        if keys:
+            with self._changed:
+                self._answering -= keys
+                self._changed.notify_all()
 
     def _results(self, batch: list[_Waiting[In, Out]]) -> Sequence[Out | Exception]:
         started = time.perf_counter()
         try:
             with tracing.batch(self._name, [waiting.seat for waiting in batch]):
-                results = self._answer([waiting.content for waiting in batch], self._queue.qsize())
+                results = self._answer([waiting.content for waiting in batch], len(self._queue))
         except Exception as error:
             results = [error] * len(batch)
         each = (time.perf_counter() - started) / len(batch) / len(self._threads)

@@ -65,7 +65,8 @@ class Protocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """The first head has to come."""
-        super().connection_made(Joined(transport, self.loop))  # type: ignore[arg-type]
+        self._joined = Joined(transport, self.loop)
+        super().connection_made(self._joined)  # type: ignore[arg-type]
         self._await_head()
 
     def data_received(self, data: bytes) -> None:
@@ -79,6 +80,11 @@ class Protocol(HttpToolsProtocol):
             self._hang_up(Problem(400, f"the head of the request is larger than {_MOST_HEAD:,} bytes"))
         elif self._late is None:
             self._await_head()
+
+    def eof_received(self) -> None:
+        """The client sends no more: the event loop closes the connection after this, so that what is held goes now."""
+        self._joined.flush()
+        super().eof_received()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """No clock outlives its connection."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -71,7 +71,7 @@ class Release:
         self.prices: dict[str, float] = {row["name"]: row["cost_per_million"] for row in rows}
         self.currency: str = next((row["currency"] for row in rows), "")
         self.max_batch = best_batch(predictor, settings.max_batch)
-        self.cheaper = _cheaper(predictor, self.prices)
+        self.cheaper = _cheaper(predictor, self.prices, cores_of_a_thread(self.threads))
         self.recorder: Recorder | None = None
         self.on_batch: Callable[[int, float], None] = lambda size, seconds: None
         self.tally = Tally()
@@ -97,7 +97,7 @@ class Release:
     @property
     def threads(self) -> int:
         """How many batches are answered at once."""
-        return self.settings.threads if self.predictor.holds(self.predictor.session.variant) else 1
+        return 1 if self.predictor.needs_torch else self.settings.threads
 
     @property
     def busy(self) -> bool:
@@ -122,6 +122,7 @@ class Release:
             max_queue=self.settings.max_queue,
             name=self.predictor.vertical.name,
             threads=self.threads,
+            key=self._key,
         )
 
     async def close(self) -> None:
@@ -135,6 +136,12 @@ class Release:
         if self._batcher is None:
             raise Problem(503, "the server is stopping", kind="stopping", retry_after=1)
         return self._batcher.submit(requests)
+
+    def _key(self, request: Request) -> Hashable | None:
+        """Requests of one conversation, or whatever the vertical keeps together, are answered one after the other."""
+        field = self.predictor.vertical.sticky_field
+        value = None if field is None else getattr(request, field, None)
+        return None if value is None else str(value)
 
     def _answer(self, requests: list[Request], behind: int) -> list[Answered | Exception]:
         """In a thread of the batcher."""
@@ -222,7 +229,7 @@ async def _settled(future: asyncio.Future[Answered]) -> Answered | Exception:
         return error
 
 
-def _cheaper(predictor: Predictor, prices: dict[str, float]) -> Predictor | None:
+def _cheaper(predictor: Predictor, prices: dict[str, float], cores: int) -> Predictor | None:
     """The next cheaper variant of the ledger that the bundle holds, as the first stage of a cascade; None without one.
 
     It is opened and warm then: one that is damaged shows itself at the start.
@@ -233,7 +240,7 @@ def _cheaper(predictor: Predictor, prices: dict[str, float]) -> Predictor | None
         return None
     for name in sorted(prices, key=lambda name: -prices[name]):
         if prices[name] < ours and name not in ledger.get("refused", {}) and predictor.holds(name):
-            cheaper = predictor.with_variant(name)
+            cheaper = predictor.with_variant(name, threads=cores)
             best_batch(cheaper, 2)
             return cheaper
     return None

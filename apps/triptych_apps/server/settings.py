@@ -43,7 +43,7 @@ def threads_of_this_machine() -> int:
 
 def cores_of_a_thread(threads: int) -> int:
     """How many cores one call of a model may use where so many threads answer; 0: those that the runtime finds."""
-    return 0 if threads == 1 else max(1, _cores() // threads)
+    return 0 if threads == 1 else -(-_cores() // threads)
 
 
 def _cores() -> int:

@@ -51,6 +51,14 @@ def variant_with_one_space(bundle: Path, chosen: str) -> str:
     return CascadeSettings.read(directory).stages[-1] if (directory / CASCADE).is_file() else chosen
 
 
+def needs_torch(bundle: Path, variant: str) -> bool:
+    """Whether a variant, or the last stage of a cascade, is the torch model of the bundle."""
+    directory = variant_path(bundle, variant)
+    if not (directory / CASCADE).is_file():
+        return not directory.is_dir()
+    return TORCH in CascadeSettings.read(directory).stages
+
+
 def variant_path(bundle: Path, variant: str) -> Path:
     """Where a variant lies in a bundle, if it was exported; its scope and index directories lie there too."""
     return bundle / VARIANTS / variant_directory(variant)

@@ -72,7 +72,7 @@ class Variants:
     @property
     def longest_days(self) -> float:
         """How far back any rules look."""
-        every = [self._settings, *(rules.settings for rules in self._kept.values())]
+        every = [self._settings, *(rules.settings for rules in list(self._kept.values()))]
         return max(max(one.tired_days, one.outcome_days) for one in every)
 
     def _current(self) -> list[Experiment]:

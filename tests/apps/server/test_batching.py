@@ -15,6 +15,8 @@ import pytest
 from tests.apps.server import desk
 from tests.apps.server.conftest import QUICK, Running, desk_host, error_kind, run
 from triptych.predictor import load
+from triptych.runtime.cascade import CascadeSettings
+from triptych.runtime.open import needs_torch, variant_path
 from triptych.types import Sample
 from triptych_apps.server import probing
 from triptych_apps.server.batching import Batcher
@@ -167,6 +169,60 @@ def test_closing_waits_for_every_thread():
     asyncio.run(main())
 
 
+def test_what_has_the_same_key_is_answered_one_after_the_other_and_the_rest_passes():
+    lock, order, together = threading.Lock(), [], set()
+    inside: list[str] = []
+
+    def answer(contents: list[str], behind: int) -> list[str | Exception]:
+        with lock:
+            together.update((one, other[0]) for one in inside for other in contents)
+            inside.extend(content[0] for content in contents)
+            order.extend(contents)
+        time.sleep(0.002)
+        with lock:
+            for content in contents:
+                inside.remove(content[0])
+        return list(contents)
+
+    async def main() -> None:
+        batcher: Batcher[str, str] = Batcher(
+            answer, max_batch=2, max_queue=99, name="test", threads=3, key=lambda content: content[0]
+        )
+        asked = [f"{name}{turn}" for turn in range(8) for name in "abca"]
+        assert await asyncio.gather(*batcher.submit(asked)) == asked
+        await batcher.close()
+        assert not batcher.alive
+        for name in "abc":
+            turns = [content for content in order if content[0] == name]
+            assert turns == [content for content in asked if content[0] == name]
+            assert (name, name) not in together
+        assert together  # others were answered meanwhile
+
+    asyncio.run(main())
+
+
+def test_closing_answers_what_waits_for_its_key():
+    gate = threading.Event()
+
+    def answer(contents: list[int], behind: int) -> list[int | Exception]:
+        gate.wait(10)
+        return list(contents)
+
+    async def main() -> None:
+        batcher: Batcher[int, int] = Batcher(
+            answer, max_batch=1, max_queue=9, name="test", threads=2, key=lambda content: "all of them"
+        )
+        futures = batcher.submit([1, 2, 3])
+        closing = asyncio.create_task(batcher.close())
+        await asyncio.sleep(0.01)
+        gate.set()
+        assert await asyncio.gather(*futures) == [1, 2, 3]
+        await closing
+        assert not batcher.alive
+
+    asyncio.run(main())
+
+
 def test_a_server_with_several_threads_answers_all_and_counts_all(desk_bundle: Path):
     with run(desk_bundle, Settings(threads=3, drain_seconds=0)) as running, ThreadPoolExecutor(12) as pool:
         release = running.site.services[0].release
@@ -187,7 +243,16 @@ def test_a_torch_model_is_asked_by_one_thread(desk_bundle: Path, tmp_path: Path,
     assert Release(predictor, Settings(threads=3)).threads == 1
 
 
-@pytest.mark.parametrize(("told", "threads", "each"), [("1", 1, 0), ("3", 3, 1), ("9", MOST_THREADS, 2)])
+def test_so_is_a_cascade_that_ends_with_one(tmp_path: Path):
+    variant_path(tmp_path, "small>torch").mkdir(parents=True)
+    CascadeSettings(stages=["small", "torch"], thresholds=[0.5]).write(variant_path(tmp_path, "small>torch"))
+    assert needs_torch(tmp_path, "small>torch")
+    CascadeSettings(stages=["small", "large"], thresholds=[0.5]).write(variant_path(tmp_path, "small>torch"))
+    assert not needs_torch(tmp_path, "small>torch")
+    assert needs_torch(tmp_path, "full")
+
+
+@pytest.mark.parametrize(("told", "threads", "each"), [("1", 1, 0), ("3", 3, 1), ("9", MOST_THREADS, 3)])
 def test_threads_share_the_cores(monkeypatch: pytest.MonkeyPatch, told: str, threads: int, each: int):
     monkeypatch.setenv("OMP_NUM_THREADS", told)
     assert threads_of_this_machine() == threads

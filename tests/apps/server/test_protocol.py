@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Awaitable, Callable
 
+from tests.apps.server.conftest import Running
 from triptych_apps.server import protocol
 from triptych_apps.server.protocol import Joined
 
@@ -59,6 +61,16 @@ def test_much_is_written_now():
         assert sink.written[1:] == [b"more"]
 
     joined(work)
+
+
+def test_a_client_that_has_said_all_gets_its_answer(served: Running):
+    """It closes its half of the connection with its request, as `nc -N` and probes of balancers do."""
+    call = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
+    for _ in range(20):
+        with socket.create_connection(("127.0.0.1", served.port), timeout=10) as client:
+            client.sendall(call)
+            client.shutdown(socket.SHUT_WR)
+            assert client.recv(65_536).startswith(b"HTTP/1.1 200")
 
 
 def test_closing_writes_what_is_held_and_aborting_does_not():
