@@ -60,6 +60,16 @@ def choose_device(want: str = "auto") -> DevicePlan:
     return DevicePlan(device, torch.float32, "no", threads, (reason, f"float32: exact on {device.type}"))
 
 
+def fast_bfloat16(device: torch.device) -> bool:
+    """Whether the device multiplies bfloat16 natively; elsewhere it is imitated, slower than float32."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device.type != "cpu":
+        return False
+    known = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
+    return any(check() for check in known if check is not None)
+
+
 def available_devices() -> list[str]:
     """Every device that torch can use here, for `triptych doctor`."""
     names = ["cpu"]

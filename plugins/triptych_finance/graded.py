@@ -18,6 +18,7 @@ from triptych.config import TrainingConfig
 from triptych.errors import ConfigError
 from triptych.models.heads import ClassificationHead
 from triptych.models.multimodal import MultimodalModel
+from triptych.tuning.again import tune_again
 from triptych.tuning.base import TuningContext
 from triptych.tuning.deep import tune_encoders
 from triptych.tuning.full import Full
@@ -47,6 +48,12 @@ class Graded(Full):
 
     name = "graded"
 
+    def __init__(
+        self, strength: float | None = None, share: float | None = None, *, unlabelled: Sequence[Sample] | None = None
+    ) -> None:
+        super().__init__(strength, share)
+        self.unlabelled = unlabelled  # not None: train again on the first model's answers to training data and these
+
     def tune_encoders(
         self,
         model: MultimodalModel,
@@ -63,7 +70,11 @@ class Graded(Full):
         known = sum(share_of(sample) is not None for sample in train)
         notes.append(f"targets softened by the annotators' agreement: {known:,} of {len(train):,} sentences")
         targets = graded_targets(train, head.labels)
-        return tune_encoders(model, train, validation, settings, context, notes, step=self.name, targets=targets)
+        if self.unlabelled is None:
+            return tune_encoders(model, train, validation, settings, context, notes, step=self.name, targets=targets)
+        return tune_again(
+            model, train, self.unlabelled, validation, settings, context, notes, step=self.name, targets=targets
+        )
 
 
 def graded_targets(samples: Sequence[Sample], labels: Sequence[str]) -> Tensor:

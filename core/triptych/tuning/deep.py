@@ -50,15 +50,28 @@ def tune_encoders(
     `targets` stand in for those that the training samples carry: probabilities [samples, labels] of a classification,
     for instance, where the labels are not certain.
     """
+    source, held = sources(model, train, validation, settings, context, notes, step=step)
+    targets = model.head.encode([s.target for s in train]) if targets is None else targets
+    held_targets = model.head.encode([s.target for s in validation]) if validation else None
+    return fit(model, source, targets, held, held_targets, settings, context, step=step)
+
+
+def sources(
+    model: MultimodalModel,
+    train: Sequence[Sample],
+    validation: Sequence[Sample],
+    settings: TrainingConfig,
+    context: TuningContext,
+    notes: list[str],
+    *,
+    step: str,
+) -> tuple[SampleSource, SampleSource | None]:
+    """What `fit` trains on and is judged on, the outputs of frozen layers computed where they fit into memory."""
     model.to(context.plan.device)
     cached = _cached_modality(model, [*train, *validation], settings.frozen_layers, notes)
     context.progress(Progress(step, 0, settings.epochs, "computing the frozen layers" if cached else ""))
     model.eval()
-    source = _source(model, train, cached)
-    held = _source(model, validation, cached) if validation else None
-    targets = model.head.encode([s.target for s in train]) if targets is None else targets
-    held_targets = model.head.encode([s.target for s in validation]) if validation else None
-    return fit(model, source, targets, held, held_targets, settings, context, step=step)
+    return _source(model, train, cached), _source(model, validation, cached) if validation else None
 
 
 def _source(model: MultimodalModel, samples: Sequence[Sample], cached: Modality | None) -> SampleSource:

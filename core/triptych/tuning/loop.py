@@ -5,14 +5,17 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from triptych.config import TrainingConfig
+from triptych.device import fast_bfloat16
 from triptych.models.multimodal import Features, ModelBatch, MultimodalModel
 from triptych.tuning.average import WeightAverage
 from triptych.tuning.base import Progress, TuningContext
@@ -38,21 +41,27 @@ class LoopResult:
 
 
 class Objective(nn.Module):
-    """The model with its loss as one module, so that accelerate can wrap whatever kind of batch comes."""
+    """The model with its loss as one module, so that accelerate can wrap whatever kind of batch comes.
 
-    def __init__(self, model: MultimodalModel, label_smoothing: float) -> None:
+    `bfloat16`: in training, products of matrices are computed in it, on the CPU; weights and all else stay float32.
+    """
+
+    def __init__(self, model: MultimodalModel, label_smoothing: float, *, bfloat16: bool = False) -> None:
         super().__init__()
         self.model = model
         self.label_smoothing = label_smoothing
+        self.products = bfloat16
 
     def forward(self, inputs: ModelBatch | Features, targets: Tensor, keep: Tensor) -> tuple[Tensor, Tensor]:
         """Loss (a scalar) and logits [batch, outputs]; `keep` is bool [batch, modalities]."""
-        if isinstance(inputs, ModelBatch):
-            output = self.model(inputs, keep=keep)
-        else:
-            output = self.model.fuse(Features(inputs.vectors, inputs.mask & keep))
+        with in_bfloat16(self.products and self.training):
+            if isinstance(inputs, ModelBatch):
+                logits = self.model(inputs, keep=keep).logits
+            else:
+                logits = self.model.fuse(Features(inputs.vectors, inputs.mask & keep)).logits
+        logits = logits.float()
         smoothing = self.label_smoothing if self.training else 0.0
-        return self.model.head.loss(output.logits, targets, label_smoothing=smoothing), output.logits
+        return self.model.head.loss(logits, targets, label_smoothing=smoothing), logits
 
 
 def parameter_groups(model: MultimodalModel, settings: TrainingConfig) -> list[dict[str, Any]]:
@@ -94,7 +103,7 @@ def fit(
     model.to(accelerator.device)
     directory = context.workspace / step
     identity = _identity(model, train, train_targets, validation, settings, context.seed)
-    objective = Objective(model, settings.label_smoothing)
+    objective = Objective(model, settings.label_smoothing, bfloat16=quick(settings, accelerator.device))
     optimizer = torch.optim.AdamW(parameter_groups(model, settings))
     run = _Run(history=[], best=None, best_weights={}, since_best=0)
     average = WeightAverage(model, settings.average)
@@ -187,6 +196,21 @@ def schedule(step: int, steps: int, warmup: float) -> float:
     """The share of the learning rate at a step: a straight rise over the warm-up, a straight fall to zero after it."""
     rise = max(1, round(steps * warmup))
     return (step + 1) / rise if step < rise else max(0.0, (steps - step) / max(1, steps - rise))
+
+
+def quick(settings: TrainingConfig, device: torch.device) -> bool:
+    """Whether products are computed in bfloat16 on the CPU; a GPU's precision is that of the device plan."""
+    return settings.bfloat16 and device.type == "cpu" and fast_bfloat16(device)
+
+
+@contextmanager
+def in_bfloat16(wanted: bool) -> Iterator[None]:
+    """Products of matrices in bfloat16 on the CPU, attention as plain products: torch's fused one is slow backwards."""
+    if not wanted:
+        yield
+        return
+    with torch.autocast("cpu", torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
+        yield
 
 
 @torch.inference_mode()

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from triptych.config import TrainingConfig
+from triptych.device import fast_bfloat16
 from triptych.models.multimodal import Features, MultimodalModel
 from triptych.tuning.average import WeightAverage
 from triptych.tuning.base import Progress, TuningContext
@@ -237,3 +238,17 @@ def test_cached_features_are_trained_on_as_well(text_model: MultimodalModel, con
     result = fit(text_model, source, targets, source, targets, settings, context, step="features")
 
     assert result.best == 1.0
+
+
+@pytest.mark.skipif(not fast_bfloat16(torch.device("cpu")), reason="this processor does not multiply bfloat16")
+def test_bfloat16_rounds_products_in_training_and_leaves_weights_and_answers_float32(
+    text_model: MultimodalModel, context: TuningContext, samples: Samples
+) -> None:
+    seen: list[torch.dtype] = []
+    text_model.head.linear.register_forward_hook(lambda _, inputs, output: seen.append(output.dtype))
+
+    result = train(text_model, context, samples(90), samples(30, seed=5), bfloat16=True)
+
+    assert set(seen) == {torch.bfloat16, torch.float32}  # training and validation
+    assert {p.dtype for p in text_model.parameters()} == {torch.float32}
+    assert result.best > 0.9

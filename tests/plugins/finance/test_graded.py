@@ -87,3 +87,16 @@ def test_other_labels_are_refused(tmp_path: Path) -> None:
 
     with pytest.raises(ConfigError, match="negative, neutral, positive"):
         Graded().tune(model(("a", "b")), train, [], TrainingConfig(epochs=1), context(tmp_path))
+
+
+def test_a_second_training_learns_what_the_first_answers_to_sentences_without_a_label(tmp_path: Path) -> None:
+    settings = TrainingConfig(epochs=8, batch_size=8, learning_rate=3e-3, frozen_layers=1, label_smoothing=0.0)
+    train = [sample(label, "all", number) for number in range(16) for label in LABELS]
+    pool = [Sample(f"pool-{number}", text=WORDS[label]) for number in range(8) for label in LABELS]
+    tuned = model()
+    report = Graded(unlabelled=pool).tune(tuned, train, train[:6], settings, context(tmp_path))
+    output = tuned.fuse(tuned.features([sample(label) for label in LABELS]))
+
+    assert output.logits.argmax(dim=1).tolist() == [0, 1, 2]
+    assert report.epochs == 16
+    assert any("24 samples without a label" in note for note in report.notes)
