@@ -94,7 +94,7 @@ def test_without_a_store_the_page_says_which_command_makes_one(open_page: Any, p
     assert not place.exists()  # this test comes before the monitor starts
     page = open_page("overview")
     assert page.locator(".empty code").first.inner_text().startswith("triptych finance monitor")
-    assert page.locator("#pulse").inner_text() == "No store yet"
+    page.locator("#pulse", has_text="No store yet").wait_for()
 
 
 def test_alerts_appear_while_items_are_written_and_are_judged(open_page: Any, desk: Desk):

@@ -250,7 +250,7 @@ def test_a_killed_server_begins_where_the_last_decision_left_it(
     process.end()
     again = start(bundle=output)
     url = again.ready()
-    wait(lambda: bool(again.events("opened")))
+    wait(lambda: any(event["share"] == 0.25 for event in again.events("release")))  # the canary answers
     with httpx.Client(base_url=url) as client:
         answers = [client.post("/v1/desk/answer", json={"text": f"red {n}"}) for n in range(40)]
     by = Counter(answer.headers["triptych-release"] for answer in answers)

@@ -360,11 +360,14 @@ def keep_writing(pipe: int, process: subprocess.Popen[str]) -> None:
     """Go on with the row until the process has ended.
 
     Python looks for signals between its own steps. One that comes just before a read is noticed when the read is over,
-    so a pipe that stays silent would keep the process for ever.
+    so a pipe that stays silent would keep the process for ever. And one that comes while Python frees an object is
+    lost, as whoever presses the keys a second time knows.
     """
-    for _ in range(600):
+    for tenth in range(600):
         if process.poll() is not None:
             return
+        if tenth % 150 == 149:
+            process.send_signal(signal.SIGINT)
         with contextlib.suppress(BrokenPipeError, BlockingIOError):
             os.write(pipe, b".")
         time.sleep(0.1)
