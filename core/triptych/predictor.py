@@ -47,9 +47,9 @@ def load(
     """Open a bundle by its path or by the name of a vertical (its newest bundle).
 
     `state` is where the vertical keeps what must survive (conversations); by default beside the bundles, under
-    `TRIPTYCH_HOME`. `threads` is how many cores one call of an exported model may use, 0 leaves it to the runtime: who
-    asks from several threads at once gets most out of 1. Raises `BundleError` for a bundle that is missing or damaged,
-    `PluginError` when its vertical cannot be loaded, `ConfigError` for a device that is not there.
+    `TRIPTYCH_HOME`. `threads` is how many cores one call of an exported model may use, 0 leaves it to the runtime; who
+    asks from several threads at once shares the cores among them so. Raises `BundleError` for a bundle that is missing
+    or damaged, `PluginError` when its vertical cannot be loaded, `ConfigError` for a device that is not there.
     """
     host = host or default_host()
     bundle = open_bundle(resolve_bundle(path))

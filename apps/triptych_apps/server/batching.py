@@ -35,9 +35,8 @@ class Batcher(Generic[In, Out]):
     """`answer(contents, behind)` gives one result for each content; `behind` is how many more wait.
 
     It runs in `threads` threads, so several batches at once where that is more than one; contents with the same `key`
-    (None: none) are never in two of them. A result that is an exception
-    goes to the one that waits for it, and an exception that it raises goes to all of its batch. All other methods
-    belong to the event loop's thread.
+    (None: none) are never in two of them. A result that is an exception goes to the one that waits for it, and an
+    exception that it raises goes to all of its batch. All other methods belong to the event loop's thread.
     """
 
     def __init__(

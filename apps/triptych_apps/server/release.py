@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -137,7 +137,7 @@ class Release:
             raise Problem(503, "the server is stopping", kind="stopping", retry_after=1)
         return self._batcher.submit(requests)
 
-    def _key(self, request: Request) -> Hashable | None:
+    def _key(self, request: Request) -> str | None:
         """Requests of one conversation, or whatever the vertical keeps together, are answered one after the other."""
         field = self.predictor.vertical.sticky_field
         value = None if field is None else getattr(request, field, None)

@@ -52,7 +52,7 @@ def variant_with_one_space(bundle: Path, chosen: str) -> str:
 
 
 def needs_torch(bundle: Path, variant: str) -> bool:
-    """Whether a variant, or the last stage of a cascade, is the torch model of the bundle."""
+    """Whether a variant, or a stage of a cascade, is the torch model of the bundle."""
     directory = variant_path(bundle, variant)
     if not (directory / CASCADE).is_file():
         return not directory.is_dir()
