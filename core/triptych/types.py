@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import pkgutil
 import re
 from collections.abc import Iterable, Mapping
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
 
 Modality = Literal["text", "image", "audio"]
 MODALITIES: tuple[Modality, ...] = ("text", "image", "audio")
+_PRESENT: dict[tuple[bool, ...], tuple[Modality, ...]] = {
+    present: tuple(itertools.compress(MODALITIES, present)) for present in itertools.product((False, True), repeat=3)
+}
 _PIECE = r"(?:[A-Za-z0-9][A-Za-z0-9._-]*|\{[a-z_][a-z0-9_]*\})"
 
 
@@ -142,12 +146,12 @@ class Sample:
     @property
     def modalities(self) -> tuple[Modality, ...]:
         """The modalities that are present, in the order of `MODALITIES`."""
-        return tuple(m for m in MODALITIES if self.value(m) is not None)
+        return _PRESENT[self.text is not None, self.image is not None, self.audio is not None]
 
     def only(self, modalities: Iterable[Modality]) -> Sample:
         """The same sample with every other modality removed."""
         kept = set(modalities)
-        removed: dict[str, Any] = {m: None for m in MODALITIES if m not in kept and self.value(m) is not None}
+        removed: dict[str, Any] = {m: None for m in self.modalities if m not in kept}
         return dataclasses.replace(self, **removed) if removed else self
 
     def replace(self, **changes: Any) -> Sample:

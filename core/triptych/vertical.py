@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from triptych.config import Section, packaged_config
 from triptych.errors import DataError
@@ -49,8 +49,8 @@ class Response(BaseModel):
 
     answer: str
     confidence: float
-    evidence: list[Evidence] = []
-    attribution: dict[Modality, float] = {}  # how much each modality weighed, summing to one
+    evidence: list[Evidence] = Field(default_factory=list)
+    attribution: dict[Modality, float] = Field(default_factory=dict)  # how much each modality weighed, summing to one
     variant: str = ""  # which model answered
     milliseconds: float = 0.0
 

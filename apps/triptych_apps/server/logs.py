@@ -8,6 +8,7 @@ import functools
 import json
 import logging
 import sys
+import time
 import traceback
 from contextlib import suppress
 from typing import Any, TextIO
@@ -24,12 +25,17 @@ class JsonLines(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """One line. Of an exception only its type and the places in the code: its words may be a client's."""
-        at = f"{_second(int(record.created))}.{int(record.msecs):03d}+00:00"
-        line: dict[str, Any] = {"time": at, "level": record.levelname.lower(), "event": record.getMessage()}
+        event = record.getMessage()
+        line: dict[str, Any] = {"time": _at(record.created), "level": record.levelname.lower(), "event": event}
         line |= getattr(record, "fields", {})
         if record.exc_info and record.exc_info[1] is not None:
             line |= describe(record.exc_info[1])
         return _ENCODER.encode(line)
+
+
+def _at(seconds: float) -> str:
+    whole = int(seconds)
+    return f"{_second(whole)}.{int(1000 * (seconds - whole)):03d}+00:00"
 
 
 @functools.lru_cache(maxsize=2)
@@ -39,10 +45,11 @@ def _second(seconds: int) -> str:
 
 
 def log_call(fields: dict[str, Any]) -> None:
-    """The line of a call, at the level INFO; without a search for the place in the code that writes it."""
-    record = logging.LogRecord(log.name, logging.INFO, __file__, 0, "call", (), None)
-    record.fields, record.waits = fields, True
-    log.handle(record)
+    """The line of a call, at the level INFO; in the thread of an event loop."""
+    if _lines is None:
+        log.info("call", extra={"fields": fields})
+    else:  # a record of `logging` costs more than the line
+        _lines.add_call(fields)
 
 
 class Lines(logging.StreamHandler[TextIO]):
@@ -56,15 +63,24 @@ class Lines(logging.StreamHandler[TextIO]):
         self._lines: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        """See `logging`. Lines of calls belong to the thread of an event loop."""
+        """See `logging`."""
         try:
             self._lines.append(self.format(record))
-            if not getattr(record, "waits", False) or len(self._lines) >= _MOST_LINES:
-                self.flush()
-            elif len(self._lines) == 1:
-                asyncio.get_running_loop().call_later(_WAIT_SECONDS, self._flush_later)
+            self.flush()
         except Exception:
             self.handleError(record)
+
+    def add_call(self, fields: dict[str, Any]) -> None:
+        """The line of a call, soon. For the thread of an event loop."""
+        line = _ENCODER.encode({"time": _at(time.time()), "level": "info", "event": "call", **fields})
+        self.acquire()  # another thread may write just now
+        self._lines.append(line)
+        waiting = len(self._lines)
+        self.release()
+        if waiting >= _MOST_LINES:
+            self._flush_later()
+        elif waiting == 1:
+            asyncio.get_running_loop().call_later(_WAIT_SECONDS, self._flush_later)
 
     def flush(self) -> None:
         """Write what waits."""
@@ -80,6 +96,9 @@ class Lines(logging.StreamHandler[TextIO]):
     def _flush_later(self) -> None:
         with suppress(OSError):  # nobody reads the log any more
             self.flush()
+
+
+_lines: Lines | None = None  # of this process, once it is set up
 
 
 def describe(error: BaseException) -> dict[str, Any]:
@@ -98,7 +117,8 @@ def tell(error: Exception, **fields: Any) -> None:
 
 def set_up() -> None:
     """Everything that this process logs goes through `JsonLines`."""
-    handler = Lines(sys.stderr)
+    global _lines
+    handler = _lines = Lines(sys.stderr)
     handler.setFormatter(JsonLines())
     logging.captureWarnings(True)
     # what no line shows is not looked up for each

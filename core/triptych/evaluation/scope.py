@@ -217,18 +217,15 @@ class ScopeDetector:
     def _nearness(self, embeddings: Any, probabilities: Any) -> Array:
         """Mean cosine with the nearest training examples of the predicted label, float32 [samples]."""
         predicted = np.asarray(probabilities).argmax(axis=1)
-        queries = _unit(embeddings)
-        nearness = np.empty(len(queries), dtype=np.float32)
-        # one small product for each predicted label: only its own examples are looked at
-        for label in np.unique(predicted):
-            rows = predicted == label
-            first, end = np.searchsorted(self.labels, (label, label + 1))
-            examples = self.vectors[first:end]
-            if len(examples) == 0:
-                nearness[rows] = -1.0  # a label without examples has nothing to be near to
-                continue
-            count = min(self.settings.neighbours, len(examples))
-            nearness[rows] = _mean_of_largest(queries[rows] @ examples.T, count)
+        first, end = self.labels.searchsorted(predicted), self.labels.searchsorted(predicted, side="right")
+        nearness = np.full(len(predicted), -1.0, dtype=np.float32)  # of a label without examples nothing is near
+        # a product for each sample: only examples of its label are looked at, and its score is that of any batch
+        for row, (query, start, stop) in enumerate(zip(_unit(embeddings), first.tolist(), end.tolist(), strict=True)):
+            if start < stop:
+                count = min(self.settings.neighbours, stop - start)
+                similar = self.vectors[start:stop] @ query
+                similar.partition(-count)
+                nearness[row] = similar[-count:].sum() / count
         return nearness
 
     def _settle(self, threshold: float | None, rate: float, basis: str, assurance: float | None, examples: int) -> None:

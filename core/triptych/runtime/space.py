@@ -34,6 +34,7 @@ class Space(ABC):
         self.variant, self.home = variant, home
         self.modalities, self.kind, self.labels, self.names = modalities, kind, labels, names
         self.scope = scope
+        self._labels = np.array(labels, dtype=object)
 
     @abstractmethod
     def encode(self, samples: Sequence[Sample]) -> Encoded:
@@ -59,7 +60,8 @@ class Space(ABC):
         outputs = self.probabilities(fused.logits, encoded.mask)
         scores, threshold = np.ones(len(encoded)), 0.0
         if self.scope is not None:
-            scores = self.scope.score(fused.embedding, outputs, evidence_of(encoded))
+            evidence = None if self.scope.probe is None else evidence_of(encoded)  # nothing else looks at it
+            scores = self.scope.score(fused.embedding, outputs, evidence)
             threshold = self.scope.threshold
         named = self._named(outputs)
         weights, mask = fused.weights.tolist(), encoded.mask.tolist()
@@ -81,10 +83,10 @@ class Space(ABC):
         """For each sample its labels, most probable first, or its numbers; all samples at once, for there are many."""
         if not self.labels:
             return [dict(zip(self.names, row, strict=False)) for row in outputs.tolist()]
-        order = np.argsort(-outputs, axis=1, kind="stable")
-        labels = np.array(self.labels, dtype=object)[order].tolist()
-        values = np.take_along_axis(outputs, order, axis=1).tolist()
-        return [dict(zip(*row, strict=True)) for row in zip(labels, values, strict=True)]
+        order = (-outputs).argsort(axis=1, kind="stable")
+        labels = self._labels[order].tolist()
+        values = outputs[np.arange(len(outputs))[:, None], order].tolist()
+        return [dict(zip(*row, strict=False)) for row in zip(labels, values, strict=True)]
 
     def seen(self, encoded: Encoded) -> Seen:
         """What detectors are fitted on and verdicts are made of."""

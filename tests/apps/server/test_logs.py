@@ -14,12 +14,13 @@ from triptych_apps.server import logs
 
 
 @pytest.fixture
-def written() -> Iterator[io.StringIO]:
+def written(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
     """What the server's log writes."""
     stream = io.StringIO()
     handler = logs.Lines(stream)
     handler.setFormatter(logs.JsonLines())
     level = logs.log.level
+    monkeypatch.setattr(logs, "_lines", handler)
     logs.log.addHandler(handler)
     logs.log.setLevel(logging.INFO)
     yield stream
