@@ -10,8 +10,10 @@ from contextlib import suppress
 from functools import lru_cache
 
 from starlette.datastructures import Headers
+from starlette.types import Scope
 
 from triptych.errors import DataError
+from triptych_apps.server.headers import header
 from triptych_apps.server.keys import Key, KeyStore
 from triptych_apps.server.logs import log
 from triptych_apps.server.problems import Problem
@@ -122,16 +124,16 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def check_local(headers: Headers) -> None:
+def check_local(scope: Scope) -> None:
     """For a server without keys on this machine: a web page elsewhere must not reach it through a browser here.
 
     Raises `Problem` for a call under a foreign name (DNS rebinding) or from a page of another site.
     """
-    host = headers.get("host", "").lower()
+    host = header(scope, b"host", "").lower()
     name = host if host.endswith("]") else host.rpartition(":")[0] or host
     if not is_loopback(name.removeprefix("[").removesuffix("]")):
         raise Problem(403, "without keys, this server answers under the name localhost alone")
-    origin = headers.get("origin")
+    origin = header(scope, b"origin", None)
     if origin is not None and origin.partition("://")[2].lower() != host:
         raise Problem(403, "without keys, this server answers no page of another site")
 

@@ -13,10 +13,10 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from triptych_apps.server.deadlines import Limit
+from triptych_apps.server.headers import header
 from triptych_apps.server.logs import log, log_call, tell
 from triptych_apps.server.metrics import Metrics
 from triptych_apps.server.problems import Problem, problem_of
@@ -74,10 +74,10 @@ class _Call:
 
     def _check(self) -> None:
         """Turn away what needs no reading. Raises `Problem`."""
-        settings, headers = self._edge.settings, Headers(scope=self._scope)
+        settings = self._edge.settings
         if self._edge.open > settings.max_open and self._scope["path"] not in _QUIET:
             raise Problem(503, "too many calls are open", kind="overloaded", retry_after=1)
-        length = headers.get("content-length", "")
+        length = header(self._scope, b"content-length", "")
         if length.isdecimal() and int(length[:20]) > settings.max_body:
             raise self._too_large()
 
@@ -124,8 +124,8 @@ class _Call:
         await self._send(message)
 
     def _bodiless(self) -> bool:
-        headers = Headers(scope=self._scope)
-        return headers.get("content-length", "0") == "0" and "transfer-encoding" not in headers
+        scope = self._scope
+        return header(scope, b"content-length", "0") == "0" and header(scope, b"transfer-encoding", None) is None
 
     async def _linger(self) -> None:
         """Take what the client still sends, for a while: to hang up on it now would destroy the answer on its way."""

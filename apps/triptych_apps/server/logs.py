@@ -13,6 +13,8 @@ import traceback
 from contextlib import suppress
 from typing import Any, TextIO
 
+from pydantic_core import to_json
+
 from triptych.errors import MissingError
 
 log = logging.getLogger("triptych.server")
@@ -71,8 +73,8 @@ class Lines(logging.StreamHandler[TextIO]):
             self.handleError(record)
 
     def add_call(self, fields: dict[str, Any]) -> None:
-        """The line of a call, soon. For the thread of an event loop."""
-        line = _ENCODER.encode({"time": _at(time.time()), "level": "info", "event": "call", **fields})
+        """The line of a call, soon; plain values that hold no text of a client. For the thread of an event loop."""
+        line = to_json({"time": _at(time.time()), "level": "info", "event": "call", **fields}).decode()
         self.acquire()  # another thread may write just now
         self._lines.append(line)
         waiting = len(self._lines)

@@ -15,6 +15,7 @@ from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from triptych.vertical import Request
+from triptych_apps.server.headers import header
 from triptych_apps.server.media import check_picture, check_sound
 from triptych_apps.server.parsing import check_numbers, parse_json
 from triptych_apps.server.problems import Problem
@@ -84,9 +85,9 @@ async def _body(call: starlette.requests.Request) -> bytes:
 
 
 def _content_type(call: starlette.requests.Request) -> str:
-    if call.headers.get("content-encoding", "identity").strip().lower() != "identity":
+    if header(call.scope, b"content-encoding", "identity").strip().lower() != "identity":
         raise Problem(415, "send the body as it is, without Content-Encoding")
-    return call.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return header(call.scope, b"content-type", "").partition(";")[0].strip().lower()
 
 
 async def _apart(elsewhere: bool, work: Callable[[], T]) -> T:

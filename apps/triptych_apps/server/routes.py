@@ -65,7 +65,7 @@ class Gate:
         """
         if self.access is None:
             if self.local:
-                check_local(call.headers)
+                check_local(call.scope)
             return None
         key = self.access.key(call.headers)
         note(call, key=key.id)
@@ -103,7 +103,7 @@ def add_vertical(api: FastAPI, service: Service, settings: Settings, gate: Gate,
         if streams.wanted(call):
             return await streams.EventStream.opened(told(call, key, request))
         answered = await one(call, key, request)
-        return Response(answered.body, headers=_headers([answered]), media_type="application/json")
+        return _json(answered.body, [answered])
 
     async def one(call: Request, key: Key | None, request: Question) -> Answered:
         (answered,) = await service.answer([request])
@@ -129,7 +129,7 @@ def add_vertical(api: FastAPI, service: Service, settings: Settings, gate: Gate,
             _count(call, gate, key, metrics, service, answered)
         note(call, items=len(results), failed=len(results) - len(given))
         body = b",".join(_body(call, result) for result in results)
-        return Response(b'{"answers":[' + body + b"]}", headers=_headers(given), media_type="application/json")
+        return _json(b'{"answers":[' + body + b"]}", given)
 
     async def about(call: Request) -> Response:
         gate.check(call, name)
@@ -200,22 +200,26 @@ def _problem(call: Request, error: Exception) -> Problem:
     return problem_of(error)
 
 
-def _headers(given: list[Answered]) -> dict[str, str]:
-    """What is worth telling beside the answers. Names come from a bundle, so whatever no header may hold is quoted."""
-    found = {}
+def _json(body: bytes, given: list[Answered]) -> Response:
+    """A response with what is worth telling beside the answers.
+
+    Names come from a bundle, so whatever no header may hold is quoted.
+    """
+    response = Response(body, media_type="application/json")
+    told = response.raw_headers
     if given:
-        found["Triptych-Variant"] = ", ".join(sorted({_quoted(a.variant) for a in given}))
-        found["Triptych-Release"] = ", ".join(sorted({_quoted(a.release) for a in given}))
+        told.append((b"triptych-variant", b", ".join(sorted({_quoted(a.variant) for a in given}))))
+        told.append((b"triptych-release", b", ".join(sorted({_quoted(a.release) for a in given}))))
     decisions = [answered.decision for answered in given if answered.decision is not None]
     if decisions:
-        found["Triptych-Decision"] = ", ".join(decisions)
+        told.append((b"triptych-decision", ", ".join(decisions).encode()))
     if any(answered.fallback for answered in given):
-        found["Triptych-Fallback"] = "overload"
+        told.append((b"triptych-fallback", b"overload"))
     if given and all(answered.cached for answered in given):
-        found["Triptych-Cached"] = "true"
-    return found
+        told.append((b"triptych-cached", b"true"))
+    return response
 
 
 @lru_cache(maxsize=256)
-def _quoted(name: str) -> str:
-    return quote(name, safe=":>+.-_")
+def _quoted(name: str) -> bytes:
+    return quote(name, safe=":>+.-_").encode()

@@ -17,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from triptych_apps.server.headers import header
 from triptych_apps.server.logs import describe, log, tell
 from triptych_apps.server.problems import Problem, is_own, problem_of
 
@@ -29,7 +30,7 @@ _BEAT = b": \n\n"
 
 def wanted(call: Request) -> bool:
     """Whether a client asks for events in place of one answer."""
-    return call.headers.get("accept", "").partition(";")[0].strip().lower() == MEDIA_TYPE
+    return header(call.scope, b"accept", "").partition(";")[0].strip().lower() == MEDIA_TYPE
 
 
 def event(name: str, data: bytes, identity: str | None = None) -> bytes:

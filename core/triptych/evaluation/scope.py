@@ -335,7 +335,7 @@ def _unit(embeddings: Any) -> Array:
 
 def _mean_of_largest(values: Array, count: int) -> Array:
     """The mean of the `count` largest of each row."""
-    means: Array = np.partition(values, -count, axis=1)[:, -count:].mean(axis=1)
+    means: Array = np.partition(values, -count, axis=1)[:, -count:].sum(axis=1) / np.float32(count)
     return means
 
 

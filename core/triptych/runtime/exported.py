@@ -148,10 +148,14 @@ class ExportedModel(Space):
         mask = presence(samples, self.modalities)
         vectors: dict[Modality, Array] = {}
         for column, m in enumerate(self.modalities):
-            rows = np.flatnonzero(mask[:, column]).tolist()
+            rows = mask[:, column].nonzero()[0].tolist()
+            found = self._runners[m]().encode([samples[row].value(m) for row in rows]) if rows else None
+            if found is not None and len(rows) == len(samples):
+                vectors[m] = np.asarray(found, dtype=np.float32)
+                continue
             vectors[m] = np.zeros((len(samples), self.settings.modalities[m].dim), dtype=np.float32)
-            if len(rows):
-                vectors[m][rows] = self._runners[m]().encode([samples[row].value(m) for row in rows])
+            if found is not None:
+                vectors[m][rows] = found
         return Encoded(vectors, mask)
 
     def fuse(self, encoded: Encoded) -> Fused:

@@ -96,8 +96,10 @@ class Space(ABC):
 
 def presence(samples: Sequence[Sample], modalities: Sequence[Modality]) -> Array:
     """Bool [samples, modalities]. Raises `DataError` for a sample with none of the modalities."""
-    mask = np.array([[s.value(m) is not None for m in modalities] for s in samples], dtype=bool)
+    mask: Array = np.array(
+        [[m in present for m in modalities] for present in (s.modalities for s in samples)], dtype=bool
+    )
     mask = mask.reshape(len(samples), len(modalities))
-    for row in np.flatnonzero(~mask.any(axis=1)).tolist():
+    for row in np.logical_not(mask.any(axis=1)).nonzero()[0].tolist():
         raise DataError(f"sample {samples[row].id!r} has none of: {', '.join(modalities)}")
     return mask
