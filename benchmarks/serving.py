@@ -6,7 +6,7 @@
 
 MiniLM with a linear head is fine-tuned on Banking77 (the strategy `full`), and the product's own compression makes an
 int8 model, a static one and a cascade of it, each in a bundle. One call of a model uses one core; all servers use both:
-the tutorial's through FastAPI's pool of threads, LitServe with two workers, ours with two threads. The load comes from
+the tutorial's through FastAPI's pool of threads, LitServe with two workers, ours as it comes. The load comes from
 a process of its own. CPU seconds are those of the server with all its processes, so that requests a
 CPU-second can be compared whatever the load generator takes.
 """
@@ -41,14 +41,14 @@ LOADED = 16  # connections at which servers are compared
 LONE = 0.05  # share of the greatest rate at which a request is nearly always alone
 CHECKED = 500  # test messages whose answers are judged
 WAIT_S = 180.0
+ALONE = ", one core"
 SERVERS = (
     "naive",
     "litserve",
     "ours int8",
-    "ours int8, one thread",
+    f"ours int8{ALONE}",
     "ours static",
     "ours cascade",
-    "ours cascade, one thread",
 )
 CHAINS = {  # of a bundle: the chains that are tried, the points that may be lost, and whether a cascade may be made
     "int8": (["int8"], 100.0, False),
@@ -147,7 +147,7 @@ def build_here(work: Path, *, quick: bool) -> None:
 
 def bundle_of(server: str) -> str:
     """The bundle that one of our servers answers from."""
-    return server.removeprefix("ours ").partition(", ")[0]
+    return server.removeprefix("ours ").removesuffix(ALONE)
 
 
 def version_of(bundle: Path) -> Path:
@@ -163,21 +163,23 @@ def started(server: str, work: Path) -> Iterator[Running | None]:
 
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
-        kind, _, bundle = server.partition(" ")
+        kind = server.partition(" ")[0]
+        alone = server.endswith(ALONE)
         if kind == "ours":
             code = "from triptych_apps.cli import main; main()"
-            bundle, _, alone = bundle.partition(", ")
-            place = str(work / "bundles" / bundle)
+            place = str(work / "bundles" / bundle_of(server))
             command = [sys.executable, "-c", code, "serve", place, "--port", str(port), "--drain", "0"]
-            command += ["--decisions", "off", "--threads", "1" if alone else "2"]  # its peers write nothing down either
+            command += ["--decisions", "off"]  # its peers write nothing down either
             path, probe = "/v1/banking/answer", "/health/ready"
         else:
             place = str(version_of(work / "bundles" / "int8"))
             command = [sys.executable, str(HERE / "serving_peers.py"), server, place, str(port)]
             path, probe = "/answer", {"naive": "/openapi.json", "litserve": "/health"}[server]
-        log = Path(folder) / "log"
+        log, variables = Path(folder) / "log", environment(work)
+        if kind == "ours" and not alone:
+            del variables["OMP_NUM_THREADS"]  # it shares the cores among its threads by itself
         with log.open("wb") as output:
-            process = subprocess.Popen(command, stdout=output, stderr=output, env=environment(work))
+            process = subprocess.Popen(command, stdout=output, stderr=output, env=variables)
         try:
             if not _wait(process, port, probe):
                 if "missing" in log.read_text():
@@ -225,6 +227,12 @@ def load(running: Running, texts: Path, mode: str, **options: float) -> Row:
     answered = found["statuses"].get("200", 0)
     found["per_cpu_s"] = answered / max(running.cpu_seconds() - before, 0.01)
     return found
+
+
+def threads_of(running: Running) -> int:
+    """How many threads of ours answer, as it says itself."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{running.port}/v1/banking", timeout=30) as answer:
+        return int(json.load(answer)["threads"])
 
 
 def accuracy(running: Running, work: Path, count: int) -> float:
@@ -375,11 +383,14 @@ def run(asked: argparse.Namespace, work: Path) -> None:
     texts.write_text(json.dumps(messages), encoding="utf-8")
     seconds = 2.0 if asked.quick else asked.seconds
     rows, summaries, notes = [], [], []
+    threads: dict[str, int] = {}
     for server in asked.servers:
         with started(server, work) as running:
             if running is None:
                 notes.append(f"{server} is not installed and was left out.")
                 continue
+            if server.startswith("ours "):
+                threads[server.removeprefix("ours ")] = threads_of(running)
             loads, summed = measure(server, running, work, texts, seconds)
             rows += loads
             summaries.append(summed)
@@ -391,8 +402,8 @@ def run(asked: argparse.Namespace, work: Path) -> None:
         notes.append(f"ours {bundle} answers with {manifest['ledger']['chosen']}.")
     notes += [
         f"Every server has {MODEL} with the same head, or what was compressed from it; one call of a model uses one "
-        "core. The naive server has FastAPI's pool of threads, LitServe two workers, ours two threads unless said "
-        "otherwise.",
+        "core. The naive server has FastAPI's pool of threads, LitServe two workers, ours as many threads as it finds "
+        f"to pay: {', '.join(f'{name} {count}' for name, count in threads.items())}.",
         f"Servers are compared at {LOADED} connections, and with the runtime where each does most.",
         f"Accuracy is of {CHECKED} test messages, asked over HTTP.",
         "Under 3x the load generator, which shares the cores, sends what it can.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from triptych.cores import keep_blas_to_one_thread
 from triptych.errors import MissingError
 from triptych_apps.options import VerticalName, device_option
 
@@ -23,7 +24,7 @@ from triptych_apps.options import VerticalName, device_option
     "--batch", default=32, show_default=True, type=click.IntRange(1), help="Requests answered together at most."
 )
 @click.option(
-    "--threads", type=click.IntRange(1), show_default="a core each, 4 at most",
+    "--threads", type=click.IntRange(1), show_default="a core each, 4 at most; one for a quick model",
     help="Batches answered at once, of each bundle that answers without torch.",
 )  # fmt: skip
 @click.option("--queue", default=256, show_default=True, type=click.IntRange(1), help="Requests that may wait.")
@@ -71,15 +72,16 @@ def serve(
     The log goes to standard error, one JSON object a line. As soon as `triptych keys add` has made a key, every call
     needs one; without keys the server listens on this machine only.
     """
+    keep_blas_to_one_thread()
     try:
         from triptych_apps.server import launch, recording  # late: what it needs is an extra
     except ImportError as error:
         raise MissingError(f"serving needs the package {error.name}: pip install 'triptych[serve]'") from error
-    from triptych_apps.server.settings import MEGABYTE, Settings, threads_of_this_machine
+    from triptych_apps.server.settings import MEGABYTE, Settings
 
     settings = Settings(
         max_body=int(max_mb * MEGABYTE),
-        threads=threads or threads_of_this_machine(),
+        threads=threads or 0,
         max_batch=batch,
         max_queue=queue,
         cache=cache,

@@ -1,4 +1,4 @@
-"""How many cores there are, and how many may be used."""
+"""How many cores there are, how many may be used, and by what."""
 
 from __future__ import annotations
 
@@ -11,6 +11,15 @@ def cpu_count() -> int:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # not on macOS
         return os.cpu_count() or 1
+
+
+def keep_blas_to_one_thread() -> None:
+    """Let NumPy compute products in the thread that asks for them. For programs that answer; before NumPy is imported.
+
+    OpenBLAS shares even small products among all cores, and its threads then look for more work without a rest, which
+    takes CPU time from everything else. A number in `OPENBLAS_NUM_THREADS` stands.
+    """
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 def wanted_threads() -> int:

@@ -117,10 +117,11 @@ class Batcher(Generic[In, Out]):
             return batch
 
     def _taken(self) -> list[_Waiting[In, Out]]:
-        """The first of the queue, without those whose key is being answered by another thread."""
+        """A thread's share of the queue, without those whose key is being answered by another thread."""
         batch: list[_Waiting[In, Out]] = []
         left: list[_Waiting[In, Out]] = []
-        while self._queue and len(batch) < self.max_batch:
+        share = min(self.max_batch, -(-len(self._queue) // len(self._threads)))
+        while self._queue and len(batch) < share:
             waiting = self._queue.popleft()
             (left if waiting.key in self._answering else batch).append(waiting)
         self._queue.extendleft(reversed(left))

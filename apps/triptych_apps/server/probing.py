@@ -1,9 +1,11 @@
-"""Tried before the first client comes: how many requests it pays to answer together."""
+"""Tried before the first client comes: how many requests it pays to answer together, and how long that takes."""
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from triptych.errors import TriptychError
 from triptych.predictor import Predictor
@@ -14,25 +16,32 @@ _WORDS = "What can you tell me about this, and when will I know more?"
 _NOISE = 1.05  # a batch that is slower by less is not slower
 
 
-def best_batch(predictor: Predictor, most: int) -> int:
+class Tried(NamedTuple):
+    """How many requests to answer together, and the seconds that the model then takes for each; infinity: not known."""
+
+    batch: int
+    seconds: float
+
+
+def best_batch(predictor: Predictor, most: int) -> Tried:
     """The largest of `most`, `most / 4` and 1 at which an answer costs no more time than alone.
 
     The model answers alone, without the vertical's rules, so that nothing is kept of it; it is warm afterwards. Where
     there are no words that it could be tried with, it is trusted: `most`.
     """
     samples = _samples(predictor, most)
-    if most == 1 or not samples:
-        return most
+    if not samples:
+        return Tried(most, math.inf)
     try:
         predictor.predict(samples[:1])
         alone = min(_seconds_each(predictor, samples, 1) for _ in range(_ROUNDS))
-        for size in sorted({most, max(2, most // 4)}, reverse=True):
+        for size in sorted({most, max(2, most // 4)} if most > 1 else (), reverse=True):
             together = min(_seconds_each(predictor, samples, size) for _ in range(_ROUNDS))
             if together <= alone * _NOISE:
-                return size
+                return Tried(size, together)
     except TriptychError:  # it cannot be tried with these words
-        return most
-    return 1
+        return Tried(most, math.inf)
+    return Tried(1, alone)
 
 
 def _samples(predictor: Predictor, count: int) -> list[Sample]:

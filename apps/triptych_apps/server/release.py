@@ -20,11 +20,12 @@ from triptych_apps.server.deadlines import Limit
 from triptych_apps.server.probing import best_batch
 from triptych_apps.server.problems import Problem
 from triptych_apps.server.redaction import answer_clean, redacted
-from triptych_apps.server.settings import Settings, cores_of_a_thread
+from triptych_apps.server.settings import Settings, cores_of_a_thread, threads_of_this_machine
 
 if TYPE_CHECKING:
     from triptych_apps.server.decisions import Recorder
 
+_QUICK_SECONDS = 0.0004  # of a model for one answer; what Python does around it takes about as long
 _FALLBACK_KINDS = ("classification", "multilabel")  # of other heads, the vectors of two variants cannot be compared
 
 
@@ -61,7 +62,8 @@ class Release:
     """Made in a thread by `load`, which tries it, and started by `start` in the event loop's thread.
 
     `on_batch(size, seconds)` is told of every batch, in the thread that answered it. A model that answers without torch
-    is asked by as many threads as the settings say; torch uses the cores, or the GPU, for one batch.
+    is asked by as many threads as the settings say, or as pay: of a quick one most of the time is Python's, which runs
+    one thread at a time. torch uses the cores, or the GPU, for one batch.
     """
 
     def __init__(self, predictor: Predictor, settings: Settings) -> None:
@@ -70,7 +72,7 @@ class Release:
         self.predictor, self.settings = predictor, settings
         self.prices: dict[str, float] = {row["name"]: row["cost_per_million"] for row in rows}
         self.currency: str = next((row["currency"] for row in rows), "")
-        self.max_batch = best_batch(predictor, settings.max_batch)
+        self.max_batch, self._model_seconds = best_batch(predictor, settings.max_batch)
         self.cheaper = _cheaper(predictor, self.prices, cores_of_a_thread(self.threads))
         self.recorder: Recorder | None = None
         self.on_batch: Callable[[int, float], None] = lambda size, seconds: None
@@ -82,7 +84,8 @@ class Release:
     @classmethod
     def load(cls, path: str | Path, settings: Settings, *, host: Host, device: str) -> Self:
         """Open a bundle and try it. Raises what `triptych.load` raises."""
-        return cls(load(path, device=device, host=host, threads=cores_of_a_thread(settings.threads)), settings)
+        cores = cores_of_a_thread(settings.threads or threads_of_this_machine())
+        return cls(load(path, device=device, host=host, threads=cores), settings)
 
     @property
     def version(self) -> str:
@@ -97,7 +100,9 @@ class Release:
     @property
     def threads(self) -> int:
         """How many batches are answered at once."""
-        return 1 if self.predictor.needs_torch else self.settings.threads
+        if self.predictor.needs_torch:
+            return 1
+        return self.settings.threads or (1 if self._model_seconds <= _QUICK_SECONDS else threads_of_this_machine())
 
     @property
     def busy(self) -> bool:

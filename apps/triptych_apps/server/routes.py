@@ -41,6 +41,7 @@ class About(BaseModel):
     variant: str
     fallback: str | None  # the variant that answers when too many requests wait
     max_batch: int  # requests that are answered together
+    threads: int  # batches that are answered at once
     cached: bool  # whether answers are remembered
     price_per_million: float | None  # of answers by `variant`, by the ledger
     currency: str
@@ -177,6 +178,7 @@ def _about(service: Service) -> About:
         variant=service.variant,
         fallback=service.fallback,
         max_batch=service.max_batch,
+        threads=service.threads,
         cached=service.caches,
         price_per_million=service.price(service.variant),
         currency=service.currency,

@@ -105,6 +105,11 @@ class Service:
         return 1 if self.release is None else self.release.max_batch
 
     @property
+    def threads(self) -> int:
+        """How many batches are answered at once."""
+        return 1 if self.release is None else self.release.threads
+
+    @property
     def currency(self) -> str:
         """Of all prices."""
         return "" if self.release is None else self.release.currency

@@ -23,7 +23,7 @@ class Settings:
     max_audio_seconds: float = 120.0
     max_items: int = 64  # requests in one call of the batch endpoint
     max_open: int = 512  # calls that are being read or answered
-    threads: int = 1  # that answer, for each version of a bundle that answers without torch
+    threads: int = 0  # that answer, for each version of a bundle that answers without torch; 0: as many as pay
     max_batch: int = 32
     max_queue: int = 256  # requests of one vertical that wait
     fallback_at: float = 0.5  # share of the queue from which on a cheaper variant answers

@@ -114,6 +114,7 @@ class Site:
                     "variant": service.variant,
                     "fallback": service.fallback,
                     "max_batch": service.max_batch,
+                    "threads": service.threads,
                     "cache": service.caches,
                 }
                 log.info("ready", extra={"fields": fields})

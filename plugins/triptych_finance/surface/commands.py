@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from triptych.cores import keep_blas_to_one_thread
 from triptych_finance.surface.alert_commands import alerts
 from triptych_finance.surface.options import (
     bundle_option,
@@ -63,6 +64,7 @@ def monitor(
     it. One monitor writes a store at a time. Secrets of channels come from the environment variables that the settings
     name.
     """
+    keep_blas_to_one_thread()
     from triptych.printing import print_json, say
     from triptych_finance.alerts.delivery import Deliverer, open_channels
     from triptych_finance.monitor.engine import Monitor
@@ -122,6 +124,7 @@ def replay(
     """
     import tempfile
 
+    keep_blas_to_one_thread()
     from triptych.printing import plain, print_json
     from triptych_finance.hindsight.backtest import replay as run_replay
     from triptych_finance.store.store import Store

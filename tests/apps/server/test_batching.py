@@ -339,7 +339,43 @@ def test_batches_that_do_not_pay_are_not_made(
         return []
 
     monkeypatch.setattr(predictor, "predict", predict)
-    assert probing.best_batch(predictor, 32) == expected
+    found = probing.best_batch(predictor, 32)
+    assert found.batch == expected
+    assert (each + together) / 32 <= found.seconds < 1
+
+
+def test_a_quick_model_is_asked_by_one_thread_unless_more_are_asked_for(
+    desk_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    predictor = load(desk_bundle, host=desk_host(), state=tmp_path)
+    for seconds, asked, expected in ((0.0001, 0, 1), (0.0001, 2, 2), (0.002, 0, 3), (0.002, 1, 1)):
+        tried = probing.Tried(8, seconds)
+        monkeypatch.setattr("triptych_apps.server.release.best_batch", lambda predictor, most, tried=tried: tried)
+        release = Release(predictor, Settings(threads=asked))
+        assert (release.threads, release.max_batch) == (expected, 8)
+
+
+def test_threads_share_what_waits():
+    sizes: list[int] = []
+    gate = threading.Event()
+
+    def answer(contents: list[int], behind: int) -> list[int]:
+        sizes.append(len(contents))
+        gate.wait(10)
+        return contents
+
+    async def main() -> None:
+        batcher: Batcher[int, int] = Batcher(answer, max_batch=32, max_queue=99, name="test", threads=2)
+        futures = batcher.submit(list(range(8)))
+        while len(sizes) < 2:
+            await asyncio.sleep(0.001)
+        gate.set()
+        assert await asyncio.gather(*futures) == list(range(8))
+        await batcher.close()
+
+    asyncio.run(main())
+    assert sizes == [4, 2, 1, 1]
 
 
 def test_answers_are_remembered_where_that_was_asked_for(desk_bundle: Path):
