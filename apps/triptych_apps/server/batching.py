@@ -56,6 +56,7 @@ class Batcher(Generic[In, Out]):
         self._changed = threading.Condition(threading.Lock())  # of the queue, the keys, and whether it is closed
         self._seconds_each = 0.01 / threads  # from one content to the next, a running mean
         self._closed = False
+        self._waking = False
         self._loop = asyncio.get_running_loop()
         self._threads = [
             threading.Thread(target=self._work, name=f"answers-{name}-{number}", daemon=True)
@@ -85,8 +86,15 @@ class Batcher(Generic[In, Out]):
         waiting = [_Waiting(content, self._loop.create_future(), seat, self._key(content)) for content in contents]
         with self._changed:
             self._queue.extend(waiting)
-            self._changed.notify()
+        if not self._waking:
+            self._waking = True
+            self._loop.call_soon(self._wake)
         return [one.future for one in waiting]
+
+    def _wake(self) -> None:
+        self._waking = False
+        with self._changed:
+            self._changed.notify()
 
     async def close(self) -> None:
         """Take nothing more, answer what waits, end the threads."""

@@ -18,6 +18,7 @@ from triptych_apps.bundles import vertical_of
 from triptych_apps.server import logs, tracing
 from triptych_apps.server.access import Access, is_loopback
 from triptych_apps.server.decisions import Recorder
+from triptych_apps.server.garbage import Garbage
 from triptych_apps.server.keys import KeyStore
 from triptych_apps.server.logs import log
 from triptych_apps.server.protocol import Protocol
@@ -90,7 +91,7 @@ class _Server(uvicorn.Server):
             timeout_graceful_shutdown=int(longest) + 1,
         )
         super().__init__(config)
-        self._site = site
+        self._site, self._garbage = site, Garbage(site.services)
         self._drain_until: float | None = None
         self._to_tell: str | None = None  # the signal: a handler must not write, for it may have interrupted a write
         site.on_failure = self._end
@@ -105,6 +106,7 @@ class _Server(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         """Called ten times a second."""
+        self._garbage.look()
         if self._to_tell is not None:
             log.info("stopping", extra={"fields": {"signal": self._to_tell}})
             self._to_tell = None

@@ -1,0 +1,30 @@
+"""What stays is left out of the collection of garbage, which stops every thread while it looks at all that there is.
+
+With a hundred thousand objects of modules, routes and models that takes tens of milliseconds, again and again.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Sequence
+
+from triptych_apps.server.service import Service
+
+
+class Garbage:
+    """For a process that serves; `look` is called now and then."""
+
+    def __init__(self, services: Sequence[Service]) -> None:
+        self._services = services
+        self._kept: set[str] = set()
+
+    def look(self) -> None:
+        """After the bundles were opened, and after each change of what is open, keep what is there now."""
+        if any(service.release is None for service in self._services):
+            return
+        now = {f"{service.name} {release.version}" for service in self._services for release in service.releases}
+        if now != self._kept:
+            self._kept = now
+            gc.unfreeze()  # what is gone by now is garbage as any other
+            gc.collect()
+            gc.freeze()

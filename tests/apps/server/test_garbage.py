@@ -1,0 +1,59 @@
+"""What stays is left out of the collection of garbage, and what went is not."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from triptych_apps.server.garbage import Garbage
+
+
+@pytest.fixture(autouse=True)
+def unfrozen() -> Iterator[None]:
+    """Before and after."""
+    gc.unfreeze()
+    yield
+    gc.unfreeze()
+
+
+class Knot:
+    """Garbage that only the collector finds."""
+
+    def __init__(self) -> None:
+        self.itself = self
+
+
+def service(*versions: str) -> Any:
+    releases = [SimpleNamespace(version=version) for version in versions]
+    return SimpleNamespace(name="desk", release=releases[0] if releases else None, releases=releases)
+
+
+def test_nothing_is_kept_before_all_bundles_are_open():
+    before = gc.get_freeze_count()
+    Garbage([service("1"), service()]).look()
+    assert gc.get_freeze_count() <= before
+
+
+def test_what_is_there_is_kept_once_until_something_else_is_open():
+    one = service("1")
+    garbage = Garbage([one])
+    knot = Knot()
+    garbage.look()
+    kept = gc.get_freeze_count()
+    assert kept > 1_000
+    new = [Knot() for _ in range(100)]
+    garbage.look()
+    assert gc.get_freeze_count() <= kept  # the new ones were not added
+    gone = weakref.ref(knot)
+    del knot
+    gc.collect()
+    assert gone() is not None
+    one.releases.append(SimpleNamespace(version="2"))
+    garbage.look()
+    assert gone() is None
+    assert gc.get_freeze_count() > len(new)
