@@ -283,13 +283,14 @@ def measure(server: str, running: Running, work: Path, texts: Path, seconds: flo
         {"server": server, "connections": n, **_shown(load(running, texts, "closed", connections=n, seconds=seconds))}
         for n in CONNECTIONS
     ]
+    at = next(row for row in rows if row["connections"] == LOADED)
     capacity = max(row["requests/s"] for row in rows)
     lone = load(running, texts, "open", rate=LONE * capacity, seconds=2 * seconds)
-    half = load(running, texts, "open", rate=capacity / 2, seconds=seconds)
+    half = load(running, texts, "open", rate=at["requests/s"] / 2, seconds=2 * seconds)
+    most = load(running, texts, "open", rate=capacity / 2, seconds=2 * seconds)
     over = load(running, texts, "open", rate=3 * capacity, seconds=seconds)
     after = load(running, texts, "closed", connections=1, seconds=min(3.0, seconds))
     others = {status: n for status, n in over["statuses"].items() if status not in ("200", "429", "503")}
-    at = next(row for row in rows if row["connections"] == LOADED)
     return rows, {
         "server": server,
         "accuracy": right,
@@ -303,6 +304,8 @@ def measure(server: str, running: Running, work: Path, texts: Path, seconds: flo
         "half load: p99 ms": half["p99_ms"],
         "half load / lone, p99 / p50": _ratio(half["p99_ms"], lone["p50_ms"]),
         "half load / lone, p99 / p99": _ratio(half["p99_ms"], lone["p99_ms"]),
+        "half of greatest: p99 ms": most["p99_ms"],
+        "half of greatest / lone, p99 / p99": _ratio(most["p99_ms"], lone["p99_ms"]),
         "3x: asked/s": over["sent"] / seconds,
         "3x: answered/s": over["per_s"],
         "3x: refused": over["statuses"].get("503", 0) + over["statuses"].get("429", 0),
@@ -407,9 +410,10 @@ def run(asked: argparse.Namespace, work: Path) -> None:
         f"Servers are compared at {LOADED} connections, and with the runtime where each does most.",
         f"Accuracy is of {CHECKED} test messages, asked over HTTP.",
         "Under 3x the load generator, which shares the cores, sends what it can.",
-        f"Lone ({LONE:.0%}), half load and 3x are shares of the server's own greatest rate; requests come at random "
-        "moments, and a time counts from the moment at which the request was due. A lone request finds every thread "
-        "asleep, which takes longer than one that follows upon another (one connection).",
+        f"Half load is half of the rate at {LOADED} connections. Lone ({LONE:.0%}), half of greatest and 3x are shares "
+        "of the server's own greatest rate. Requests come at random moments, and a time counts from the moment at "
+        "which the request was due. A lone request finds every thread asleep, which takes longer than one that follows "
+        "upon another (one connection).",
         "The runtime alone answers batches of 32 in a process without a server.",
         "Ours runs with `--decisions off`, for the others write nothing down.",
     ]
