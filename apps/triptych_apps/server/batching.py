@@ -1,8 +1,8 @@
 """What waits is answered together: one pass through the model for many clients.
 
-Nothing waits for company. A request that comes when a thread is idle is answered by itself at once; those that come
-while all threads work form the next batch. Of those with the same key, such as the turns of a conversation, one is
-answered after the other in the order in which they came.
+Nothing waits for company. What one turn of the event loop brings is answered at once where a thread is idle; what comes
+while all threads work is shared among them as they get ready, in batches. Of those with the same key, such as the turns
+of a conversation, one is answered after the other in the order in which they came.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Sequence
+from typing import Any
 
 from triptych_apps.server.service import Service
 
@@ -16,13 +17,13 @@ class Garbage:
 
     def __init__(self, services: Sequence[Service]) -> None:
         self._services = services
-        self._kept: set[str] = set()
+        self._kept: list[tuple[Any, ...]] = []
 
     def look(self) -> None:
-        """After the bundles were opened, and after each change of what is open, keep what is there now."""
+        """After the bundles were opened, and after each change of what is in memory, keep what is there now."""
         if any(service.release is None for service in self._services):
             return
-        now = {f"{service.name} {release.version}" for service in self._services for release in service.releases}
+        now = [service.standing for service in self._services]
         if now != self._kept:
             self._kept = now
             gc.unfreeze()  # what is gone by now is garbage as any other

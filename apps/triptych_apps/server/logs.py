@@ -40,6 +40,14 @@ def _at(seconds: float) -> str:
     return f"{_second(whole)}.{int(1000 * (seconds - whole)):03d}+00:00"
 
 
+def _encoded(line: dict[str, Any]) -> str:
+    """JSON in ASCII, for a log may be of any encoding; the quick way where that can."""
+    try:
+        return to_json(line).decode("ascii")
+    except ValueError:
+        return _ENCODER.encode(line)
+
+
 @functools.lru_cache(maxsize=2)
 def _second(seconds: int) -> str:
     """A time without its fraction."""
@@ -73,8 +81,8 @@ class Lines(logging.StreamHandler[TextIO]):
             self.handleError(record)
 
     def add_call(self, fields: dict[str, Any]) -> None:
-        """The line of a call, soon; plain values that hold no text of a client. For the thread of an event loop."""
-        line = to_json({"time": _at(time.time()), "level": "info", "event": "call", **fields}).decode()
+        """The line of a call, soon. For the thread of an event loop."""
+        line = _encoded({"time": _at(time.time()), "level": "info", "event": "call", **fields})
         self.acquire()  # another thread may write just now
         self._lines.append(line)
         waiting = len(self._lines)
@@ -96,7 +104,7 @@ class Lines(logging.StreamHandler[TextIO]):
             self.release()
 
     def _flush_later(self) -> None:
-        with suppress(OSError):  # nobody reads the log any more
+        with suppress(OSError, ValueError):  # nobody reads the log any more, or it is closed
             self.flush()
 
 

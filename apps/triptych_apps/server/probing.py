@@ -12,12 +12,16 @@ from triptych.predictor import Predictor
 from triptych.types import Sample
 
 _ROUNDS = 3
+_LEAST = 8  # texts, so that some of them are longer than a word
 _WORDS = "What can you tell me about this, and when will I know more?"
 _NOISE = 1.05  # a batch that is slower by less is not slower
 
 
 class Tried(NamedTuple):
-    """How many requests to answer together, and the seconds that the model then takes for each; infinity: not known."""
+    """How many requests to answer together, and the seconds that the model then takes for each.
+
+    Infinity: not known, as of a model that understands more than the words that it can be tried with.
+    """
 
     batch: int
     seconds: float
@@ -29,7 +33,8 @@ def best_batch(predictor: Predictor, most: int) -> Tried:
     The model answers alone, without the vertical's rules, so that nothing is kept of it; it is warm afterwards. Where
     there are no words that it could be tried with, it is trusted: `most`.
     """
-    samples = _samples(predictor, most)
+    samples = _samples(predictor, max(most, _LEAST))
+    known = predictor.session.modalities == ("text",)
     if not samples:
         return Tried(most, math.inf)
     try:
@@ -38,10 +43,10 @@ def best_batch(predictor: Predictor, most: int) -> Tried:
         for size in sorted({most, max(2, most // 4)} if most > 1 else (), reverse=True):
             together = min(_seconds_each(predictor, samples, size) for _ in range(_ROUNDS))
             if together <= alone * _NOISE:
-                return Tried(size, together)
+                return Tried(size, together if known else math.inf)
     except TriptychError:  # it cannot be tried with these words
         return Tried(most, math.inf)
-    return Tried(1, alone)
+    return Tried(1, alone if known else math.inf)
 
 
 def _samples(predictor: Predictor, count: int) -> list[Sample]:

@@ -73,7 +73,7 @@ class Release:
         self.prices: dict[str, float] = {row["name"]: row["cost_per_million"] for row in rows}
         self.currency: str = next((row["currency"] for row in rows), "")
         self.max_batch, self._model_seconds = best_batch(predictor, settings.max_batch)
-        self.cheaper = _cheaper(predictor, self.prices, cores_of_a_thread(self.threads))
+        self.cheaper = _cheaper(predictor, self.prices)
         self.recorder: Recorder | None = None
         self.on_batch: Callable[[int, float], None] = lambda size, seconds: None
         self.tally = Tally()
@@ -234,7 +234,7 @@ async def _settled(future: asyncio.Future[Answered]) -> Answered | Exception:
         return error
 
 
-def _cheaper(predictor: Predictor, prices: dict[str, float], cores: int) -> Predictor | None:
+def _cheaper(predictor: Predictor, prices: dict[str, float]) -> Predictor | None:
     """The next cheaper variant of the ledger that the bundle holds, as the first stage of a cascade; None without one.
 
     It is opened and warm then: one that is damaged shows itself at the start.
@@ -245,7 +245,8 @@ def _cheaper(predictor: Predictor, prices: dict[str, float], cores: int) -> Pred
         return None
     for name in sorted(prices, key=lambda name: -prices[name]):
         if prices[name] < ours and name not in ledger.get("refused", {}) and predictor.holds(name):
-            cheaper = predictor.with_variant(name, threads=cores)
+            # beside torch it answers in one thread, which may use all cores
+            cheaper = predictor.with_variant(name, threads=0 if predictor.needs_torch else None)
             best_batch(cheaper, 2)
             return cheaper
     return None

@@ -49,6 +49,11 @@ class Follower:
         self._id = server_id()
         self._journal: Journal | None = None
 
+    @property
+    def standing(self) -> tuple[str | None, int]:
+        """Beside the service's releases: the version of the shadow, and how many are being closed."""
+        return None if self._shadow is None else self._shadow.version, len(self._closing)
+
     async def start(self) -> None:
         """Open what is in service, and begin to follow. Raises what `triptych.load` raises."""
         path = resolve_bundle(self._service.source)

@@ -75,6 +75,11 @@ class Service:
         return [release for release in named if release is not None]
 
     @property
+    def standing(self) -> tuple[Any, ...]:
+        """What is in memory, to be compared with what was."""
+        return (*(release.version for release in self.releases), *self._follower.standing)
+
+    @property
     def predictor(self) -> Predictor | None:
         """The one of the release in service."""
         return None if self.release is None else self.release.predictor

@@ -217,15 +217,17 @@ class ScopeDetector:
     def _nearness(self, embeddings: Any, probabilities: Any) -> Array:
         """Mean cosine with the nearest training examples of the predicted label, float32 [samples]."""
         predicted = np.asarray(probabilities).argmax(axis=1)
-        first, end = self.labels.searchsorted(predicted), self.labels.searchsorted(predicted, side="right")
+        queries = _unit(embeddings)
         nearness = np.full(len(predicted), -1.0, dtype=np.float32)  # of a label without examples nothing is near
-        # a product for each sample: only examples of its label are looked at, and its score is that of any batch
-        for row, (query, start, stop) in enumerate(zip(_unit(embeddings), first.tolist(), end.tolist(), strict=True)):
-            if start < stop:
-                count = min(self.settings.neighbours, stop - start)
-                similar = self.vectors[start:stop] @ query
-                similar.partition(-count)
-                nearness[row] = similar[-count:].sum() / count
+        rows_of: dict[int, list[int]] = {}
+        for row, label in enumerate(predicted.tolist()):
+            rows_of.setdefault(label, []).append(row)
+        # one product for each predicted label: only its own examples are looked at
+        for label, rows in rows_of.items():
+            first, end = self.labels.searchsorted((label, label + 1))
+            if first < end:
+                similar = queries[rows] @ self.vectors[first:end].T
+                nearness[rows] = _mean_of_largest(similar, min(self.settings.neighbours, len(similar[0])))
         return nearness
 
     def _settle(self, threshold: float | None, rate: float, basis: str, assurance: float | None, examples: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import weakref
 from collections.abc import Iterator
@@ -10,7 +11,9 @@ from typing import Any
 
 import pytest
 
+from triptych_apps.server import launch
 from triptych_apps.server.garbage import Garbage
+from triptych_apps.server.settings import Settings
 
 
 @pytest.fixture(autouse=True)
@@ -30,7 +33,7 @@ class Knot:
 
 def service(*versions: str) -> Any:
     releases = [SimpleNamespace(version=version) for version in versions]
-    return SimpleNamespace(name="desk", release=releases[0] if releases else None, releases=releases)
+    return SimpleNamespace(release=releases[0] if releases else None, standing=versions)
 
 
 def test_nothing_is_kept_before_all_bundles_are_open():
@@ -53,7 +56,16 @@ def test_what_is_there_is_kept_once_until_something_else_is_open():
     del knot
     gc.collect()
     assert gone() is not None
-    one.releases.append(SimpleNamespace(version="2"))
+    one.standing = ("1", "2")
     garbage.look()
     assert gone() is None
     assert gc.get_freeze_count() > len(new)
+
+
+def test_a_server_looks_with_every_tick(monkeypatch: pytest.MonkeyPatch):
+    looked: list[Garbage] = []
+    monkeypatch.setattr(Garbage, "look", looked.append)
+    site: Any = SimpleNamespace(settings=Settings(), asgi=None, services=[])
+    server = launch._Server(site, [])
+    assert asyncio.run(server.on_tick(1)) is False
+    assert len(looked) == 1
