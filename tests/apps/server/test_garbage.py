@@ -64,7 +64,7 @@ def test_what_is_there_is_kept_once_until_something_else_is_open():
 
 def test_a_server_looks_with_every_tick(monkeypatch: pytest.MonkeyPatch):
     looked: list[Garbage] = []
-    monkeypatch.setattr(Garbage, "look", looked.append)
+    monkeypatch.setattr(Garbage, "look", lambda garbage: looked.append(garbage))
     site: Any = SimpleNamespace(settings=Settings(), asgi=None, services=[])
     server = launch._Server(site, [])
     assert asyncio.run(server.on_tick(1)) is False

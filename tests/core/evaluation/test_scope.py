@@ -130,6 +130,21 @@ def test_a_label_without_examples_and_fewer_examples_than_neighbours():
     assert int(scores.argmin()) == 2  # as sure as the others, of a label that has no example
 
 
+def test_a_message_is_as_near_alone_as_among_many():
+    chance = np.random.default_rng(3)
+    vectors, labels = chance.normal(size=(90, 8)), np.repeat([0, 1, 3], 30)
+    detector = ScopeDetector.fit(vectors, labels)
+    queries, probabilities = chance.normal(size=(60, 8)), np.eye(4)[np.repeat([0, 1, 2, 3], 15)[:60]]
+    probabilities[:30] = np.eye(4)[0]  # some labels have many messages, some have few, one has no examples
+    together = detector.score(queries, probabilities)
+    alone = [detector.score(queries[row : row + 1], probabilities[row : row + 1])[0] for row in range(60)]
+    np.testing.assert_allclose(together, alone, rtol=1e-5)
+    own = vectors[labels == 3] / np.linalg.norm(vectors[labels == 3], axis=1, keepdims=True)
+    nearest = np.sort(own @ (queries[59] / np.linalg.norm(queries[59])))[-3:].mean()
+    assert detector._nearness(queries, probabilities)[59] == pytest.approx(nearest, abs=1e-3)
+    assert set(detector._nearness(queries, probabilities)[30:45]) == {-1.0}
+
+
 def test_what_cannot_be_fitted():
     with pytest.raises(ValueError, match="one label for each"):
         ScopeDetector.fit(torch.zeros(3, 2), torch.zeros(2, dtype=torch.int64))
