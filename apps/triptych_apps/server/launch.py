@@ -50,7 +50,7 @@ def serve(
     listener = _listen(host, port)
     with listener:
         site = Site(services, settings, access=access, local=local)
-        server = _Server(site, proxies)
+        server = _Server(site, proxies, Garbage(services))
         before = {sig: signal.signal(sig, server.handle_exit) for sig in (signal.SIGTERM, signal.SIGINT)}
         logs.set_up()
         tracing.set_up()
@@ -70,10 +70,11 @@ def serve(
 class _Server(uvicorn.Server):
     """At the first signal, `drain_seconds` begin: probes say that it stops, and every answer ends its connection.
 
-    Then no connection is taken any more, and what was taken is answered. A second signal ends it at once.
+    Then no connection is taken any more, and what was taken is answered. A second signal ends it at once. `garbage` is
+    looked after where the whole process is the server's.
     """
 
-    def __init__(self, site: Site, proxies: Sequence[str]) -> None:
+    def __init__(self, site: Site, proxies: Sequence[str], garbage: Garbage | None = None) -> None:
         settings = site.settings
         clocks = {"header_seconds": settings.header_seconds, "write_seconds": settings.write_seconds}
         longest = settings.body_seconds + settings.answer_seconds + settings.write_seconds
@@ -91,7 +92,7 @@ class _Server(uvicorn.Server):
             timeout_graceful_shutdown=int(longest) + 1,
         )
         super().__init__(config)
-        self._site, self._garbage = site, Garbage(site.services)
+        self._site, self._garbage = site, garbage
         self._drain_until: float | None = None
         self._to_tell: str | None = None  # the signal: a handler must not write, for it may have interrupted a write
         site.on_failure = self._end
@@ -106,7 +107,8 @@ class _Server(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         """Called ten times a second."""
-        self._garbage.look()
+        if self._garbage is not None:
+            self._garbage.look()
         if self._to_tell is not None:
             log.info("stopping", extra={"fields": {"signal": self._to_tell}})
             self._to_tell = None

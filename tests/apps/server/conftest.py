@@ -34,7 +34,7 @@ CASCADE = {"format": 1, "stages": ["small", "large"], "thresholds": [0.9999]}
 PRICES = {"small": 1.0, "small>large": 10.0, "large": 40.0}  # of a million answers
 
 
-QUICK = Settings(drain_seconds=0)
+QUICK = Settings(threads=1, drain_seconds=0)
 
 
 def desk_host() -> Host:

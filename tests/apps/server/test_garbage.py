@@ -66,6 +66,6 @@ def test_a_server_looks_with_every_tick(monkeypatch: pytest.MonkeyPatch):
     looked: list[Garbage] = []
     monkeypatch.setattr(Garbage, "look", lambda garbage: looked.append(garbage))
     site: Any = SimpleNamespace(settings=Settings(), asgi=None, services=[])
-    server = launch._Server(site, [])
+    server = launch._Server(site, [], Garbage([]))
     assert asyncio.run(server.on_tick(1)) is False
     assert len(looked) == 1

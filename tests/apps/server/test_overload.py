@@ -13,7 +13,7 @@ import pytest
 from tests.apps.server.conftest import Running, error_kind, run, wait
 from triptych_apps.server.settings import Settings
 
-SETTINGS = Settings(max_batch=4, max_queue=16, drain_seconds=0)
+SETTINGS = Settings(threads=1, max_batch=4, max_queue=16, drain_seconds=0)
 
 
 @pytest.fixture(scope="module")
@@ -88,15 +88,17 @@ def test_too_many_open_calls_are_turned_away_unread(desk_bundle: Path):
 
 
 def test_a_full_queue_is_not_ready(desk_bundle: Path):
-    with run(desk_bundle, Settings(max_batch=1, max_queue=1, drain_seconds=0)) as running:
+    with run(desk_bundle, Settings(threads=1, max_batch=1, max_queue=1, drain_seconds=0)) as running:
+        release = running.site.services[0].release
+        assert release is not None
 
         async def main() -> tuple[httpx.Response, httpx.Response]:
             async with httpx.AsyncClient(base_url=running.url, timeout=30) as client:
                 first = asyncio.create_task(client.post("/v1/desk/answer", json={"text": "sleep 500 red"}))
-                while running.site.edge.open == 0 or running.site.services[0].depth:
-                    await asyncio.sleep(0.05)
+                while not (release.busy and release.depth == 0):
+                    await asyncio.sleep(0.01)
                 second = asyncio.create_task(client.post("/v1/desk/answer", json={"text": "red"}))
-                while running.site.services[0].depth == 0:
+                while release.depth == 0:
                     await asyncio.sleep(0.01)
                 probes = await client.get("/health/ready"), await client.get("/health/live")
                 await asyncio.gather(first, second)

@@ -24,7 +24,7 @@ EVENTS = {"accept": "text/event-stream"}
 
 @pytest.fixture(scope="module")
 def served(desk_bundle: Path) -> Iterator[Running]:
-    settings = Settings(drain_seconds=0, max_batch=1)  # who waits, waits alone
+    settings = Settings(threads=1, drain_seconds=0, max_batch=1)  # who waits, waits alone
     with run(desk_bundle, settings, host=host(more=desk_routes), local=True) as running:
         yield running
 
