@@ -49,15 +49,17 @@ class Space(ABC):
         """Calibrated probabilities (or values) float32 [samples, outputs]."""
 
     def run(self, samples: Sequence[Sample]) -> list[Outcome]:
-        """One outcome for each sample. Raises `DataError` for one with nothing that the model can encode."""
+        """One outcome for each sample. Raises `DataError` for one with nothing that the model can judge."""
         if not samples:
             return []
         return self.outcomes(self.encode(samples))
 
     def outcomes(self, encoded: Encoded) -> list[Outcome]:
-        """What the model says of samples that were encoded before."""
+        """What the model says of samples that were encoded before. Raises `DataError` where that is no number."""
         fused = self.fuse(encoded)
         outputs = self.probabilities(fused.logits, encoded.mask)
+        for row in np.logical_not(np.isfinite(outputs).all(axis=1)).nonzero()[0].tolist():
+            raise DataError(f"the model gives no number for sample {row + 1} of {len(outputs)}: is it empty?")
         scores, threshold = np.ones(len(encoded)), 0.0
         if self.scope is not None:
             evidence = None if self.scope.probe is None else evidence_of(encoded)  # nothing else looks at it

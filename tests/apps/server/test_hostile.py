@@ -23,7 +23,7 @@ from triptych_apps.server.settings import Settings
 HURRIED = Settings(
     max_body=200_000, max_pixels=10_000, max_audio_seconds=2.0, header_seconds=0.3, body_seconds=0.4, drain_seconds=0
 )
-MALFORMED = 300
+MALFORMED = 2_000
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +105,16 @@ def test_malformed_uploads_are_refused_with_a_reason_and_leave_nothing_open(hurr
         assert sum(n for status, n in statuses.items() if status != 200) > MALFORMED / 2
         assert open_files() <= before + 2
         assert client.post("/v1/desk/answer", json={"text": "red"}).status_code == 200
+
+
+def test_a_sound_of_which_the_model_makes_no_number_is_refused_alone(hurried: Running, tmp_path: Path):
+    sound = write_sound(tmp_path / "a.wav", "red", 0.05).read_bytes()[:50]  # three frames
+    with hurried.client() as client:
+        response = client.post("/v1/desk/answer", json={"audio": text64(sound)})
+        assert (response.status_code, error_kind(response)) == (422, "invalid")
+        both = client.post("/v1/desk/answers", json={"requests": [{"audio": text64(sound)}, {"text": "red"}]})
+        first, second = both.json()["answers"]
+        assert (first["error"]["kind"], second["answer"]) == ("invalid", "It is red")
 
 
 @pytest.mark.parametrize(
