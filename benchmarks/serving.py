@@ -6,9 +6,9 @@
 
 MiniLM with a linear head is fine-tuned on Banking77 (the strategy `full`), and the product's own compression makes an
 int8 model, a static one and a cascade of it, each in a bundle. One call of a model uses one core; all servers use both:
-the tutorial's through FastAPI's pool of threads, LitServe with two workers, ours as it comes. The load comes from
-a process of its own. CPU seconds are those of the server with all its processes, so that requests a
-CPU-second can be compared whatever the load generator takes.
+the tutorial's through FastAPI's pool of threads, LitServe with two workers, ours as it comes. The load comes from a
+process of its own. CPU seconds are those of the server with all its processes, so that requests a CPU-second can be
+compared whatever the load generator takes.
 """
 
 from __future__ import annotations
@@ -42,14 +42,7 @@ LONE = 0.05  # share of the greatest rate at which a request is nearly always al
 CHECKED = 500  # test messages whose answers are judged
 WAIT_S = 180.0
 ALONE = ", one core"
-SERVERS = (
-    "naive",
-    "litserve",
-    "ours int8",
-    f"ours int8{ALONE}",
-    "ours static",
-    "ours cascade",
-)
+SERVERS = ("naive", "litserve", "ours int8", f"ours int8{ALONE}", "ours static", "ours cascade")
 CHAINS = {  # of a bundle: the chains that are tried, the points that may be lost, and whether a cascade may be made
     "int8": (["int8"], 100.0, False),
     "static": (["static+int8"], 100.0, False),

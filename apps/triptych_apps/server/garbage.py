@@ -23,7 +23,7 @@ class Garbage:
         """After the bundles were opened, and after each change of what is in memory, keep what is there now."""
         if any(service.release is None for service in self._services):
             return
-        now = [service.standing for service in self._services]
+        now = [service.in_memory for service in self._services]
         if now != self._kept:
             self._kept = now
             gc.unfreeze()  # what is gone by now is garbage as any other

@@ -27,7 +27,7 @@ class Tried(NamedTuple):
     seconds: float
 
 
-def best_batch(predictor: Predictor, most: int) -> Tried:
+def try_batches(predictor: Predictor, most: int) -> Tried:
     """The largest of `most`, `most / 4` and 1 at which an answer costs no more time than alone.
 
     The model answers alone, without the vertical's rules, so that nothing is kept of it; it is warm afterwards. Where

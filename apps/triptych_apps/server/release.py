@@ -17,7 +17,7 @@ from triptych.vertical import Request, Response
 from triptych_apps.server import tracing
 from triptych_apps.server.batching import Batcher
 from triptych_apps.server.deadlines import Limit
-from triptych_apps.server.probing import best_batch
+from triptych_apps.server.probing import try_batches
 from triptych_apps.server.problems import Problem
 from triptych_apps.server.redaction import answer_clean, redacted
 from triptych_apps.server.settings import Settings, cores_of_a_thread, threads_of_this_machine
@@ -72,7 +72,7 @@ class Release:
         self.predictor, self.settings = predictor, settings
         self.prices: dict[str, float] = {row["name"]: row["cost_per_million"] for row in rows}
         self.currency: str = next((row["currency"] for row in rows), "")
-        self.max_batch, self._model_seconds = best_batch(predictor, settings.max_batch)
+        self.max_batch, self._model_seconds = try_batches(predictor, settings.max_batch)
         self.cheaper = _cheaper(predictor, self.prices)
         self.recorder: Recorder | None = None
         self.on_batch: Callable[[int, float], None] = lambda size, seconds: None
@@ -247,6 +247,6 @@ def _cheaper(predictor: Predictor, prices: dict[str, float]) -> Predictor | None
         if prices[name] < ours and name not in ledger.get("refused", {}) and predictor.holds(name):
             # beside torch it answers in one thread, which may use all cores
             cheaper = predictor.with_variant(name, threads=0 if predictor.needs_torch else None)
-            best_batch(cheaper, 2)
+            try_batches(cheaper, 2)
             return cheaper
     return None

@@ -50,7 +50,7 @@ class Follower:
         self._journal: Journal | None = None
 
     @property
-    def standing(self) -> tuple[str | None, int]:
+    def in_memory(self) -> tuple[str | None, int]:
         """Beside the service's releases: the version of the shadow, and how many are being closed."""
         return None if self._shadow is None else self._shadow.version, len(self._closing)
 

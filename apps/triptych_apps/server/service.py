@@ -75,9 +75,9 @@ class Service:
         return [release for release in named if release is not None]
 
     @property
-    def standing(self) -> tuple[Any, ...]:
+    def in_memory(self) -> tuple[Any, ...]:
         """What is in memory, to be compared with what was."""
-        return (*(release.version for release in self.releases), *self._follower.standing)
+        return (*(release.version for release in self.releases), *self._follower.in_memory)
 
     @property
     def predictor(self) -> Predictor | None:

@@ -33,7 +33,7 @@ class Knot:
 
 def service(*versions: str) -> Any:
     releases = [SimpleNamespace(version=version) for version in versions]
-    return SimpleNamespace(release=releases[0] if releases else None, standing=versions)
+    return SimpleNamespace(release=releases[0] if releases else None, in_memory=versions)
 
 
 def test_nothing_is_kept_before_all_bundles_are_open():
@@ -56,7 +56,7 @@ def test_what_is_there_is_kept_once_until_something_else_is_open():
     del knot
     gc.collect()
     assert gone() is not None
-    one.standing = ("1", "2")
+    one.in_memory = ("1", "2")
     garbage.look()
     assert gone() is None
     assert gc.get_freeze_count() > len(new)

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import socket
-import subprocess
-import sys
 import textwrap
 import threading
 import time
@@ -119,20 +116,6 @@ def test_the_probes_tell_when_it_is_not_ready_yet(start: Callable[..., Process])
         process.ready()
         assert client.get("/health/startup").status_code == 200
         assert client.post("/v1/desk/answer", json={"text": "red"}).status_code == 200
-
-
-def test_products_of_an_answer_are_not_shared_among_the_cores():
-    code = """
-        import threadpoolctl
-        from click.testing import CliRunner
-        from triptych_apps.serve import serve
-        assert CliRunner().invoke(serve, ["no-such-bundle"]).exit_code
-        print({p["num_threads"] for p in threadpoolctl.threadpool_info() if "numpy" in p["filepath"]})
-    """
-    kept = {k: v for k, v in os.environ.items() if k not in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
-    command = [sys.executable, "-c", textwrap.dedent(code)]
-    done = subprocess.run(command, env=kept, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "{1}"
 
 
 def test_the_log_knows_nothing_personal(start: Callable[..., Process]):

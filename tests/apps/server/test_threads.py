@@ -166,12 +166,12 @@ def test_batches_that_do_not_pay_are_not_made(
         return []
 
     monkeypatch.setattr(predictor, "predict", predict)
-    assert probing.best_batch(predictor, 32) == (expected, math.inf)  # how long pictures take is not known
+    assert probing.try_batches(predictor, 32) == (expected, math.inf)  # how long pictures take is not known
     monkeypatch.setattr(predictor.session, "modalities", ("text",))
-    found = probing.best_batch(predictor, 32)
+    found = probing.try_batches(predictor, 32)
     assert found.batch == expected
     assert each / expected <= found.seconds < 100 * each / expected
-    assert probing.best_batch(predictor, 1).seconds >= each
+    assert probing.try_batches(predictor, 1).seconds >= each
 
 
 def test_a_quick_model_is_asked_by_one_thread_unless_more_are_asked_for(
@@ -181,7 +181,7 @@ def test_a_quick_model_is_asked_by_one_thread_unless_more_are_asked_for(
     predictor = load(desk_bundle, host=desk_host(), state=tmp_path)
     for seconds, asked, expected in ((0.0001, 0, 1), (0.0001, 2, 2), (0.002, 0, 3), (0.002, 1, 1)):
         tried = probing.Tried(8, seconds)
-        monkeypatch.setattr("triptych_apps.server.release.best_batch", lambda predictor, most, tried=tried: tried)
+        monkeypatch.setattr("triptych_apps.server.release.try_batches", lambda predictor, most, tried=tried: tried)
         release = Release(predictor, Settings(threads=asked))
         assert (release.threads, release.max_batch) == (expected, 8)
 
