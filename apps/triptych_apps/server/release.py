@@ -72,7 +72,8 @@ class Release:
         self.predictor, self.settings = predictor, settings
         self.prices: dict[str, float] = {row["name"]: row["cost_per_million"] for row in rows}
         self.currency: str = next((row["currency"] for row in rows), "")
-        self.max_batch, self._model_seconds = try_batches(predictor, settings.max_batch)
+        self.max_batch, seconds = try_batches(predictor, settings.max_batch)
+        self.threads = _threads(predictor, settings, seconds)
         self.cheaper = _cheaper(predictor, self.prices)
         self.recorder: Recorder | None = None
         self.on_batch: Callable[[int, float], None] = lambda size, seconds: None
@@ -96,13 +97,6 @@ class Release:
     def alive(self) -> bool:
         """Whether its threads work."""
         return self._batcher is not None and self._batcher.alive
-
-    @property
-    def threads(self) -> int:
-        """How many batches are answered at once."""
-        if self.predictor.needs_torch:
-            return 1
-        return self.settings.threads or (1 if self._model_seconds <= _QUICK_SECONDS else threads_of_this_machine())
 
     @property
     def busy(self) -> bool:
@@ -232,6 +226,13 @@ async def _settled(future: asyncio.Future[Answered]) -> Answered | Exception:
         return await future
     except Exception as error:
         return error
+
+
+def _threads(predictor: Predictor, settings: Settings, seconds: float) -> int:
+    """How many batches are answered at once; `seconds` is what the model takes for one answer."""
+    if predictor.needs_torch:
+        return 1
+    return settings.threads or (1 if seconds <= _QUICK_SECONDS else threads_of_this_machine())
 
 
 def _cheaper(predictor: Predictor, prices: dict[str, float]) -> Predictor | None:
