@@ -24,6 +24,8 @@ TOKENS = 1_024
 """Tokens in one call of the graph: enough for large products, few enough for the cache."""
 WIDTH = 32
 """Tokens in a row, unless a text is longer: attention costs their square."""
+ONE_ROW = 96
+"""As many tokens in all go into one row: with few texts, rows that are not full cost more than attention does."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,7 +67,8 @@ def pack(ids: Sequence[Sequence[int]], *, width: int = WIDTH, tokens: int = TOKE
     """Token ids of texts to packed batches of about `tokens` tokens.
 
     The longest texts come first, each into the first row with room for it, so that rows are full and texts of one
-    call are of like length.
+    call are of like length. Rows have `width` tokens, or as many as the longest text; where `ONE_ROW` holds all, there
+    is one.
     """
     order = sorted(range(len(ids)), key=lambda i: -len(ids[i]))
     batches: list[Packed] = []
@@ -76,7 +79,7 @@ def pack(ids: Sequence[Sequence[int]], *, width: int = WIDTH, tokens: int = TOKE
         while stop < len(order) and (stop == start or total + len(ids[order[stop]]) <= max(tokens, wide)):
             total += len(ids[order[stop]])
             stop += 1
-        batches.append(_pack(ids, order[start:stop], wide))
+        batches.append(_pack(ids, order[start:stop], total if total <= ONE_ROW else wide))
         start = stop
     return batches
 

@@ -16,7 +16,7 @@ from triptych.compression.packed import packing_obstacle
 from triptych.encoders.lexical import LexicalTable
 from triptych.encoders.transformer import TransformerTextEncoder
 from triptych.runtime.graphs import SLOWER
-from triptych.runtime.text import PackedText, pack
+from triptych.runtime.text import ONE_ROW, PackedText, pack
 
 TEXTS = ["my card was lost", "loan", "please send the transfer of my payment now please", "", "weather " * 30]
 
@@ -122,3 +122,5 @@ def test_packing_keeps_every_token_once(lengths: list[int], tokens: int) -> None
             assert feed["positions"][mine].tolist() == list(range(len(ids[row])))
             assert len(set(np.nonzero(mine)[0].tolist())) == 1  # within one row
         assert not feed["input_ids"][feed["segments"] == 0].any()
+        if sum(lengths[row] for row in batch.rows) <= ONE_ROW:
+            assert (len(feed["segments"]), feed["segments"].all()) == (1, True)
