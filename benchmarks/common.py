@@ -70,14 +70,6 @@ def machine(seed: int | None = None) -> dict[str, Any]:
             versions[package] = version(package)
         except PackageNotFoundError:
             continue
-    cpu = platform.processor() or platform.machine()
-    if Path("/proc/cpuinfo").exists():
-        models = [
-            line.split(":", 1)[1].strip()
-            for line in Path("/proc/cpuinfo").read_text().splitlines()
-            if line.startswith("model name")
-        ]
-        cpu = models[0] if models else cpu
     git = ["git", "-C", str(REPOSITORY)]
     commit = subprocess.run(
         [*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
@@ -87,7 +79,7 @@ def machine(seed: int | None = None) -> dict[str, Any]:
     ).stdout.strip()
     return {
         "date": datetime.date.today().isoformat(),
-        "cpu": cpu,
+        "cpu": processor(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "python": platform.python_version(),
         "versions": versions,
@@ -95,6 +87,19 @@ def machine(seed: int | None = None) -> dict[str, Any]:
         "seed": seed,
         "command": " ".join([Path(sys.argv[0]).name, *(_portable(word) for word in sys.argv[1:])]),
     }
+
+
+def processor() -> str:
+    """The model, and the widest instructions it has for eight-bit products: names alone do not tell them."""
+    name = platform.processor() or platform.machine()
+    known = Path("/proc/cpuinfo")
+    if not known.exists():
+        return name
+    lines = [line.partition(":") for line in known.read_text(encoding="utf-8").splitlines()]
+    found = {key.strip(): value.strip() for key, _, value in reversed(lines)}
+    flags = set(found.get("flags", "").split())
+    widest = next((flag for flag in ("amx_int8", "avx512_vnni", "avx_vnni", "avx2") if flag in flags), None)
+    return f"{found.get('model name', name)}{f' ({widest})' if widest else ''}"
 
 
 def _portable(word: str) -> str:

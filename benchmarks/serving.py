@@ -352,6 +352,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10.0, help="of each load")
     parser.add_argument("--quick", action="store_true", help="a twentieth of the data and short loads; saves nothing")
     parser.add_argument("--no-save", action="store_true", help="print the tables only")
+    parser.add_argument("--name", default="serving", help="of the saved table, beside those of other machines")
     parser.add_argument("--build", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--runtime", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--texts", type=Path, help=argparse.SUPPRESS)
@@ -420,7 +421,7 @@ def run(asked: argparse.Namespace, work: Path) -> None:
 
         print("\n\n".join(f"{heading}\n{markdown(table)}" for heading, table in tables.items()), *notes, sep="\n")
         return
-    save("serving", "Serving one classifier over HTTP", tables, seed=SEED, notes=notes)
+    save(asked.name, "Serving one classifier over HTTP", tables, seed=SEED, notes=notes)
 
 
 if __name__ == "__main__":
