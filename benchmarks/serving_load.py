@@ -88,8 +88,8 @@ class Generator:
         self.start = time.perf_counter()
         self._turn = 0
 
-    def send(self, connection: Connection, due: float) -> None:
-        """The next message."""
+    def send(self, connection: Connection, due: float) -> bool:
+        """The next message; whether it could be sent."""
         connection.due = due
         message = self._messages[self._turn % len(self._messages)]
         self._turn += 1
@@ -97,7 +97,7 @@ class Generator:
             connection.ask(self._port, message)
         except OSError:
             self._end(connection, BROKEN)
-            return
+            return False
         assert connection.socket is not None
         number = connection.socket.fileno()
         if self._watched.get(number) is not connection:
@@ -105,6 +105,7 @@ class Generator:
             self._watched[number] = connection
         connection.asking = True
         self._asking += 1
+        return True
 
     def wait(self, until: float, done: Callable[[Connection], None]) -> None:
         """Sleep until then or until something comes; `done` gets each connection that has its answer.
@@ -152,11 +153,11 @@ def closed(generator: Generator, connections: int, seconds: float) -> None:
     end = generator.start + seconds
 
     def again(connection: Connection) -> None:
-        if (now := time.perf_counter()) < end:
-            generator.send(connection, now)
+        while (now := time.perf_counter()) < end and not generator.send(connection, now):
+            pass
 
     for _ in range(connections):
-        generator.send(Connection(), time.perf_counter())
+        again(Connection())
     while time.perf_counter() < end:
         generator.wait(end, again)
 
@@ -171,7 +172,9 @@ def opened(generator: Generator, rate: float, seconds: float) -> None:
         if time.perf_counter() < due:
             continue
         if idle:
-            generator.send(idle.pop(), due)
+            connection = idle.pop()
+            if not generator.send(connection, due):
+                idle.append(connection)
         else:
             generator.found.append((due - generator.start, UNSENT, 0.0))
         due += chance.expovariate(rate)
