@@ -68,7 +68,7 @@ class Connection:
         return int(head[9:12])
 
     def close(self) -> None:
-        """Forget the connection, not the object."""
+        """The next request opens a new one."""
         if self.socket is not None:
             self.socket.close()
             self.socket = None
