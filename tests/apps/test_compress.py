@@ -22,11 +22,16 @@ def shop(built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_bundle_is_compressed_asked_and_exported(call: Call, shop: Path, tmp_path: Path) -> None:
-    done = call("compress", "shop", "--chain", "onnx", "--no-cascade", "--json")
-    assert done.code == 0, done.err
-    outcome = json.loads(done.out)
+    for _ in range(3):  # what is measured on a busy machine may speak for "frozen" now and then
+        done = call("compress", "shop", "--chain", "onnx", "--no-cascade", "--json")
+        assert done.code == 0, done.err
+        outcome = json.loads(done.out)
+        costs = {row["name"]: row["cost_per_million"] for row in outcome["ledger"]["variants"]}
+        assert set(costs) == {"frozen", "onnx"}
+        assert outcome["chosen"] == min(costs, key=costs.__getitem__)
+        if outcome["chosen"] == "onnx":
+            break
     assert outcome["chosen"] == "onnx"
-    assert {row["name"] for row in outcome["ledger"]["variants"]} == {"frozen", "onnx"}
 
     answer = json.loads(call("ask", "shop", "fresh grass", "--json").out)
     assert (answer["variant"], answer["answer"]) == ("onnx", "It is green")

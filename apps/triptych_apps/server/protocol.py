@@ -62,6 +62,7 @@ class Protocol(HttpToolsProtocol):
     _late: asyncio.TimerHandle | None = None
     _stuck: asyncio.TimerHandle | None = None
     _head_bytes = 0
+    _begun = False  # a head has begun and is not whole yet
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """The first head has to come."""
@@ -79,6 +80,24 @@ class Protocol(HttpToolsProtocol):
         if self._head_bytes > _MOST_HEAD:
             self._hang_up(Problem(400, f"the head of the request is larger than {_MOST_HEAD:,} bytes"))
         elif self._late is None:
+            self._await_head()
+
+    def on_message_begin(self) -> None:
+        """The first byte of a head."""
+        self._begun = True
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        """The head is whole."""
+        self._begun = False
+        super().on_headers_complete()
+
+    def on_response_complete(self) -> None:
+        """The clock of a head that began while the request before it was answered starts now."""
+        super().on_response_complete()
+        if self._begun and not self._answering():
+            self._unset_keepalive_if_required()
+            self._forget_head()
             self._await_head()
 
     def eof_received(self) -> None:
