@@ -43,7 +43,8 @@ class Method:
 
     `figures`: the outcome of comparing amounts is written into the sentence. `gold`: epochs on the gold headlines with
     their own labels before. `lexical`: a linear model on n-grams beside the encoder. `again`: a second training from
-    the same start on what the first model answers, to so many sentences without a label as well.
+    the same start on what the first model answers, to so many sentences without a label as well, in which all layers
+    learn, not the upper four alone.
     """
 
     strategy: str
@@ -211,7 +212,7 @@ def train_model(method: Method, workspace: Path) -> tuple[Any, list[str]]:
     settings = TrainingConfig(**{"patience": 99, "checkpoint_every": 99, **method.settings})
     place = intents.context(str(workspace / "tuning"))
     place.workspace.mkdir(parents=True)
-    strategy = Frozen() if method.strategy == "frozen" else Graded(unlabelled=extra(method))
+    strategy = Frozen() if method.strategy == "frozen" else Graded(unlabelled=extra(method), again_frozen_layers=0)
     report = strategy.tune(model, sentences("train", method), sentences("dev", method), settings, place)
     return model, [*notes, *report.notes]
 

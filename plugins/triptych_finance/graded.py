@@ -49,10 +49,16 @@ class Graded(Full):
     name = "graded"
 
     def __init__(
-        self, strength: float | None = None, share: float | None = None, *, unlabelled: Sequence[Sample] | None = None
+        self,
+        strength: float | None = None,
+        share: float | None = None,
+        *,
+        unlabelled: Sequence[Sample] | None = None,
+        again_frozen_layers: int | None = None,
     ) -> None:
         super().__init__(strength, share)
         self.unlabelled = unlabelled  # not None: train again on the first model's answers to training data and these
+        self.again_frozen_layers = again_frozen_layers  # of that second training; None: as of the first
 
     def tune_encoders(
         self,
@@ -73,7 +79,16 @@ class Graded(Full):
         if self.unlabelled is None:
             return tune_encoders(model, train, validation, settings, context, notes, step=self.name, targets=targets)
         return tune_again(
-            model, train, self.unlabelled, validation, settings, context, notes, step=self.name, targets=targets
+            model,
+            train,
+            self.unlabelled,
+            validation,
+            settings,
+            context,
+            notes,
+            step=self.name,
+            targets=targets,
+            frozen_layers=self.again_frozen_layers,
         )
 
 

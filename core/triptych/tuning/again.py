@@ -15,7 +15,7 @@ from torch import Tensor
 from triptych.config import TrainingConfig
 from triptych.models.multimodal import ModelBatch, MultimodalModel
 from triptych.tuning.base import TuningContext
-from triptych.tuning.deep import sources
+from triptych.tuning.deep import freeze_lowest, sources
 from triptych.tuning.loop import LoopResult, fit, in_bfloat16, quick
 from triptych.tuning.sources import Source
 from triptych.types import Sample
@@ -54,10 +54,13 @@ def tune_again(
     *,
     step: str,
     targets: Tensor,
+    frozen_layers: int | None = None,
 ) -> LoopResult:
     """Train on `targets` (probabilities [train, labels]), then from the start again on the answers of that model.
 
-    The second training sees `train` with targets and answers mixed, and `unlabelled` with the answers alone.
+    The second training sees `train` with targets and answers mixed, and `unlabelled` with the answers alone. With
+    `frozen_layers` it fixes so many of the lowest layers instead of `settings.frozen_layers`: more data and softer
+    targets can teach more of them.
     """
     everything = [*train, *unlabelled]
     source, held = sources(model, everything, validation, settings, context, notes, step=step)
@@ -72,6 +75,11 @@ def tune_again(
         for name, parameter in model.named_parameters():
             if name in start:
                 parameter.copy_(start[name])
+    if frozen_layers is not None and frozen_layers != settings.frozen_layers:
+        settings = settings.model_copy(update={"frozen_layers": frozen_layers})
+        model.requires_grad_(True)
+        notes.extend(freeze_lowest(model, frozen_layers))
+        source, held = sources(model, everything, validation, settings, context, notes, step=step)
     result = fit(model, source, mixed, held, held_targets, settings, context, step=step)
     notes.append(
         f"trained again on the answers of a first training (validation {first.best:.4f}, then {result.best:.4f}), "

@@ -21,7 +21,8 @@ def freeze_lowest(model: MultimodalModel, layers: int) -> list[str]:
         encoder = model.encoder(m)
         if encoder.pretrained and isinstance(encoder, Layered):
             encoder.freeze_lowest(layers)
-            notes.append(f"{encoder.name}: embeddings and the lowest {min(layers, encoder.layers)} layers stay fixed")
+            lowest = f" and the lowest {count} layers" if (count := min(layers, encoder.layers)) else ""
+            notes.append(f"{encoder.name}: embeddings{lowest} stay fixed")
     return notes
 
 

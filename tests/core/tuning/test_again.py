@@ -12,7 +12,7 @@ from triptych.config import TrainingConfig
 from triptych.models.multimodal import MultimodalModel
 from triptych.tuning import again
 from triptych.tuning.base import TuningContext
-from triptych.tuning.deep import sources
+from triptych.tuning.deep import freeze_lowest, sources
 from triptych.tuning.loop import fit
 from triptych.tuning.sources import Source
 from triptych.types import Sample
@@ -47,3 +47,29 @@ def test_the_second_training_starts_where_the_first_did_and_is_taught_its_answer
     assert all(torch.equal(before[name], start[name]) for name in before)
     torch.testing.assert_close(taught[24:], answers[0][24:], atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(taught[:24], (answers[0][:24] + hard) / 2, atol=1e-5, rtol=1e-4)
+
+
+def test_the_second_training_can_reach_deeper(
+    text_model: MultimodalModel, samples: Samples, context: TuningContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = TrainingConfig(epochs=1, batch_size=8, learning_rate=3e-3, label_smoothing=0.0, frozen_layers=1)
+    train, pool = samples(24), [Sample(f"pool-{s.id}", text=s.text) for s in samples(10, seed=3)]
+    hard = torch.eye(3)[text_model.head.encode([s.target for s in train])]
+    freeze_lowest(text_model, settings.frozen_layers)
+    lowest = text_model.encoder("text").stack[0].state_dict
+    start = {name: tensor.clone() for name, tensor in lowest().items()}
+    after: list[dict[str, Tensor]] = []
+
+    def watched(*arguments: object, step: str) -> object:
+        result = fit(*arguments, step=step)  # type: ignore[arg-type]
+        after.append({name: tensor.clone() for name, tensor in lowest().items()})
+        return result
+
+    monkeypatch.setattr(again, "fit", watched)
+    notes: list[str] = []
+    again.tune_again(text_model, train, pool, [], settings, context, notes, step="test", targets=hard, frozen_layers=0)
+
+    first, second = after
+    assert all(torch.equal(first[name], start[name]) for name in start)
+    assert not all(torch.equal(second[name], start[name]) for name in start)
+    assert any("embeddings stay fixed" in note for note in notes)
