@@ -43,8 +43,8 @@ class Method:
 
     `figures`: the outcome of comparing amounts is written into the sentence. `gold`: epochs on the gold headlines with
     their own labels before. `lexical`: a linear model on n-grams beside the encoder. `again`: a second training from
-    the same start on what the first model answers, to so many sentences without a label as well, in which all layers
-    learn, not the upper four alone.
+    the same start on what the first model answers, to so many sentences without a label as well, with the settings
+    `AGAIN`.
     """
 
     strategy: str
@@ -56,6 +56,8 @@ class Method:
 
 
 GRADED = {"epochs": 3, "learning_rate": 1e-4, "label_smoothing": 0.0, "average": 0.99, "token_dropout": 0.15}
+AGAIN = {"frozen_layers": 0, "learning_rate": 2e-4}
+"""Of a second training: all layers learn, not the upper four alone, and faster."""
 METHODS: dict[str, Method] = {
     TFIDF: Method(TFIDF, {}),
     "tf-idf, figures compared": Method(TFIDF, {}, figures=True),
@@ -212,7 +214,8 @@ def train_model(method: Method, workspace: Path) -> tuple[Any, list[str]]:
     settings = TrainingConfig(**{"patience": 99, "checkpoint_every": 99, **method.settings})
     place = intents.context(str(workspace / "tuning"))
     place.workspace.mkdir(parents=True)
-    strategy = Frozen() if method.strategy == "frozen" else Graded(unlabelled=extra(method), again_frozen_layers=0)
+    again = settings.model_copy(update=AGAIN)
+    strategy = Frozen() if method.strategy == "frozen" else Graded(unlabelled=extra(method), again=again)
     report = strategy.tune(model, sentences("train", method), sentences("dev", method), settings, place)
     return model, [*notes, *report.notes]
 

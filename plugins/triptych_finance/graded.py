@@ -54,11 +54,11 @@ class Graded(Full):
         share: float | None = None,
         *,
         unlabelled: Sequence[Sample] | None = None,
-        again_frozen_layers: int | None = None,
+        again: TrainingConfig | None = None,
     ) -> None:
         super().__init__(strength, share)
         self.unlabelled = unlabelled  # not None: train again on the first model's answers to training data and these
-        self.again_frozen_layers = again_frozen_layers  # of that second training; None: as of the first
+        self.again = again  # settings of that second training; None: those of the first
 
     def tune_encoders(
         self,
@@ -88,7 +88,7 @@ class Graded(Full):
             notes,
             step=self.name,
             targets=targets,
-            frozen_layers=self.again_frozen_layers,
+            again=self.again,
         )
 
 

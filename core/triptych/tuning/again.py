@@ -54,13 +54,12 @@ def tune_again(
     *,
     step: str,
     targets: Tensor,
-    frozen_layers: int | None = None,
+    again: TrainingConfig | None = None,
 ) -> LoopResult:
     """Train on `targets` (probabilities [train, labels]), then from the start again on the answers of that model.
 
     The second training sees `train` with targets and answers mixed, and `unlabelled` with the answers alone. With
-    `frozen_layers` it fixes so many of the lowest layers instead of `settings.frozen_layers`: more data and softer
-    targets can teach more of them.
+    `again` it has settings of its own: more data and softer targets can teach more layers, faster.
     """
     everything = [*train, *unlabelled]
     source, held = sources(model, everything, validation, settings, context, notes, step=step)
@@ -75,12 +74,11 @@ def tune_again(
         for name, parameter in model.named_parameters():
             if name in start:
                 parameter.copy_(start[name])
-    if frozen_layers is not None and frozen_layers != settings.frozen_layers:
-        settings = settings.model_copy(update={"frozen_layers": frozen_layers})
+    if again is not None and again.frozen_layers != settings.frozen_layers:
         model.requires_grad_(True)
-        notes.extend(freeze_lowest(model, frozen_layers))
-        source, held = sources(model, everything, validation, settings, context, notes, step=step)
-    result = fit(model, source, mixed, held, held_targets, settings, context, step=step)
+        notes.extend(freeze_lowest(model, again.frozen_layers))
+        source, held = sources(model, everything, validation, again, context, notes, step=step)
+    result = fit(model, source, mixed, held, held_targets, again or settings, context, step=step)
     notes.append(
         f"trained again on the answers of a first training (validation {first.best:.4f}, then {result.best:.4f}), "
         f"{len(unlabelled):,} samples without a label among them"

@@ -49,12 +49,13 @@ def test_the_second_training_starts_where_the_first_did_and_is_taught_its_answer
     torch.testing.assert_close(taught[:24], (answers[0][:24] + hard) / 2, atol=1e-5, rtol=1e-4)
 
 
-def test_the_second_training_can_reach_deeper(
+def test_the_second_training_can_have_settings_of_its_own(
     text_model: MultimodalModel, samples: Samples, context: TuningContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = TrainingConfig(epochs=1, batch_size=8, learning_rate=3e-3, label_smoothing=0.0, frozen_layers=1)
     train, pool = samples(24), [Sample(f"pool-{s.id}", text=s.text) for s in samples(10, seed=3)]
     hard = torch.eye(3)[text_model.head.encode([s.target for s in train])]
+    again_settings = settings.model_copy(update={"frozen_layers": 0, "epochs": 3})
     freeze_lowest(text_model, settings.frozen_layers)
     lowest = text_model.encoder("text").stack[0].state_dict
     start = {name: tensor.clone() for name, tensor in lowest().items()}
@@ -67,8 +68,11 @@ def test_the_second_training_can_reach_deeper(
 
     monkeypatch.setattr(again, "fit", watched)
     notes: list[str] = []
-    again.tune_again(text_model, train, pool, [], settings, context, notes, step="test", targets=hard, frozen_layers=0)
+    result = again.tune_again(
+        text_model, train, pool, [], settings, context, notes, step="test", targets=hard, again=again_settings
+    )
 
+    assert result.epochs == 4
     first, second = after
     assert all(torch.equal(first[name], start[name]) for name in start)
     assert not all(torch.equal(second[name], start[name]) for name in start)
