@@ -102,9 +102,8 @@ NOTES = (
     "twice the rate besides 85.75, 83.94 and 83.94 %; mean macro-F1 0.813, 0.819 and 0.831. The test split was read "
     "once with it, by the run that saved this table.",
     "'Trained again': a second training from the same start, on the first model's answers mixed half and half with the "
-    "graded targets, and on its answers alone to 3,000 of the sentences without a label; all layers learn, at twice the "
-    "rate. Products of matrices are "
-    "computed in bfloat16 while it is trained.",
+    "graded targets, and on its answers alone to 3,000 of the sentences without a label; all layers learn, at twice "
+    "the rate. Products of matrices are computed in bfloat16 while it is trained.",
 )
 
 
