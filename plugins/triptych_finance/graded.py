@@ -57,6 +57,8 @@ class Graded(Full):
         again: TrainingConfig | None = None,
     ) -> None:
         super().__init__(strength, share)
+        if again is not None and unlabelled is None:
+            raise ConfigError("settings of a second training need what it is trained on: give unlabelled=[] at least")
         self.unlabelled = unlabelled  # not None: train again on the first model's answers to training data and these
         self.again = again  # settings of that second training; None: those of the first
 

@@ -63,6 +63,7 @@ class Protocol(HttpToolsProtocol):
     _stuck: asyncio.TimerHandle | None = None
     _head_bytes = 0
     _begun = False  # a head has begun and is not whole yet
+    _just = False  # with the bytes at hand
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """The first head has to come."""
@@ -72,9 +73,13 @@ class Protocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Every byte comes through here; a head that is not whole yet has its clock."""
+        self._just = False
         super().data_received(data)
         if self._answering():
-            self._forget_head()
+            self._forget_clock()
+            self._head_bytes = self._head_bytes + len(data) if self._begun and not self._just else 0
+            if self._head_bytes > _MOST_HEAD:
+                self.transport.abort()  # words of ours would come amid the answer that is due
             return
         self._head_bytes += len(data)
         if self._head_bytes > _MOST_HEAD:
@@ -84,7 +89,7 @@ class Protocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """The first byte of a head."""
-        self._begun = True
+        self._begun = self._just = True
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
@@ -97,7 +102,7 @@ class Protocol(HttpToolsProtocol):
         super().on_response_complete()
         if self._begun and not self._answering():
             self._unset_keepalive_if_required()
-            self._forget_head()
+            self._forget_clock()
             self._await_head()
 
     def eof_received(self) -> None:
@@ -107,7 +112,7 @@ class Protocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """No clock outlives its connection."""
-        self._forget_head()
+        self._forget_clock()
         self._forget_stuck()
         super().connection_lost(exc)
 
@@ -147,8 +152,7 @@ class Protocol(HttpToolsProtocol):
         self.transport.write(f"{head}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body)
         self.transport.close()
 
-    def _forget_head(self) -> None:
-        self._head_bytes = 0
+    def _forget_clock(self) -> None:
         if self._late is not None:
             self._late.cancel()
             self._late = None

@@ -59,14 +59,14 @@ def tune_again(
     """Train on `targets` (probabilities [train, labels]), then from the start again on the answers of that model.
 
     The second training sees `train` with targets and answers mixed, and `unlabelled` with the answers alone. With
-    `again` it has settings of its own: more data and softer targets can teach more layers, faster.
+    `again` it has settings of its own: more data and softer targets can teach more layers, faster. Where its
+    `frozen_layers` differ, all above them learns, whatever else was fixed before.
     """
     everything = [*train, *unlabelled]
     source, held = sources(model, everything, validation, settings, context, notes, step=step)
     held_targets = model.head.encode([s.target for s in validation]) if validation else None
     start = {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}
-    part = Part(source, len(train))
-    first = fit(model, part, targets, held, held_targets, settings, context, step=f"{step}-first")
+    first = fit(model, Part(source, len(train)), targets, held, held_targets, settings, context, step=f"{step}-first")
     model.to(context.plan.device)
     mixed = _answers(model, source, settings)
     mixed[: len(train)] = TRUST * mixed[: len(train)] + (1 - TRUST) * targets
@@ -76,8 +76,9 @@ def tune_again(
                 parameter.copy_(start[name])
     if again is not None and again.frozen_layers != settings.frozen_layers:
         model.requires_grad_(True)
-        notes.extend(freeze_lowest(model, again.frozen_layers))
-        source, held = sources(model, everything, validation, again, context, notes, step=step)
+        said = freeze_lowest(model, again.frozen_layers)
+        source, held = sources(model, everything, validation, again, context, said, step=step)
+        notes.extend(f"second training: {note}" for note in said)
     result = fit(model, source, mixed, held, held_targets, again or settings, context, step=step)
     notes.append(
         f"trained again on the answers of a first training (validation {first.best:.4f}, then {result.best:.4f}), "

@@ -9,6 +9,7 @@ import random
 import select
 import socket
 import struct
+import time
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -256,6 +257,43 @@ def test_a_second_head_that_is_slow_is_no_better(hurried: Running):
         raw = talk(hurried, *pieces)
         assert raw.count(b"HTTP/1.1") == 2
         assert b"HTTP/1.1 408" in raw
+
+
+def test_a_good_client_may_be_silent_between_requests(hurried: Running):
+    whole = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", hurried.port), timeout=5) as connection:
+
+        def answers(count: int) -> None:
+            found = b""
+            while found.count(b"HTTP/1.1 200") < count:
+                found += connection.recv(65_536)
+
+        connection.sendall(whole + whole[:20])
+        answers(1)
+        connection.sendall(whole[20:])
+        answers(1)
+        assert not select.select([connection], [], [], 3 * HURRIED.header_seconds)[0]
+        connection.sendall(whole + whole)
+        answers(2)
+        assert not select.select([connection], [], [], 3 * HURRIED.header_seconds)[0]
+        connection.sendall(whole)
+        answers(1)
+
+
+def test_a_head_without_end_behind_a_slow_answer_is_cut_off(hurried: Running):
+    body = b'{"text": "sleep 3000"}'
+    head = b"POST /v1/desk/answer HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    slow = head + b"Content-Length: %d\r\n\r\n" % len(body) + body
+    with socket.create_connection(("127.0.0.1", hurried.port), timeout=5) as connection:
+
+        def go_on() -> None:
+            for number in range(400):
+                connection.sendall(b"X-%d: %s\r\n" % (number, b"a" * 1000))
+                time.sleep(0.002)
+
+        connection.sendall(slow + b"GET /health/live HTTP/1.1\r\n")
+        with pytest.raises(OSError, match=r"reset|[Bb]roken"):
+            go_on()
 
 
 def test_a_head_without_end_is_cut_off(hurried: Running):

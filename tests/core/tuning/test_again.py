@@ -60,8 +60,10 @@ def test_the_second_training_can_have_settings_of_its_own(
     lowest = text_model.encoder("text").stack[0].state_dict
     start = {name: tensor.clone() for name, tensor in lowest().items()}
     after: list[dict[str, Tensor]] = []
+    cached: list[bool] = []
 
     def watched(*arguments: object, step: str) -> object:
+        cached.append("hidden" in arguments[1].batch([0]).parts["text"][1])  # type: ignore[attr-defined]
         result = fit(*arguments, step=step)  # type: ignore[arg-type]
         after.append({name: tensor.clone() for name, tensor in lowest().items()})
         return result
@@ -73,6 +75,7 @@ def test_the_second_training_can_have_settings_of_its_own(
     )
 
     assert result.epochs == 4
+    assert cached == [True, False]
     first, second = after
     assert all(torch.equal(first[name], start[name]) for name in start)
     assert not all(torch.equal(second[name], start[name]) for name in start)

@@ -94,9 +94,15 @@ def test_a_second_training_learns_what_the_first_answers_to_sentences_without_a_
     train = [sample(label, "all", number) for number in range(16) for label in LABELS]
     pool = [Sample(f"pool-{number}", text=WORDS[label]) for number in range(8) for label in LABELS]
     tuned = model()
-    report = Graded(unlabelled=pool).tune(tuned, train, train[:6], settings, context(tmp_path))
+    again = settings.model_copy(update={"epochs": 9})
+    report = Graded(unlabelled=pool, again=again).tune(tuned, train, train[:6], settings, context(tmp_path))
     output = tuned.fuse(tuned.features([sample(label) for label in LABELS]))
 
     assert output.logits.argmax(dim=1).tolist() == [0, 1, 2]
-    assert report.epochs == 16
+    assert report.epochs == 17
     assert any("24 samples without a label" in note for note in report.notes)
+
+
+def test_settings_of_a_second_training_without_one_are_refused() -> None:
+    with pytest.raises(ConfigError, match="unlabelled"):
+        Graded(again=TrainingConfig(epochs=1))
