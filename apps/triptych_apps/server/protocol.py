@@ -63,7 +63,7 @@ class Protocol(HttpToolsProtocol):
     _stuck: asyncio.TimerHandle | None = None
     _head_bytes = 0
     _begun = False  # a head has begun and is not whole yet
-    _just = False  # with the bytes at hand
+    _begun_now = False  # it began with the bytes at hand, so that what is before it may be a body
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """The first head has to come."""
@@ -73,11 +73,11 @@ class Protocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Every byte comes through here; a head that is not whole yet has its clock."""
-        self._just = False
+        self._begun_now = False
         super().data_received(data)
         if self._answering():
             self._forget_clock()
-            self._head_bytes = self._head_bytes + len(data) if self._begun and not self._just else 0
+            self._head_bytes = self._head_bytes + len(data) if self._begun and not self._begun_now else 0
             if self._head_bytes > _MOST_HEAD:
                 self.transport.abort()  # words of ours would come amid the answer that is due
             return
@@ -89,7 +89,7 @@ class Protocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """The first byte of a head."""
-        self._begun = self._just = True
+        self._begun = self._begun_now = True
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
@@ -102,7 +102,6 @@ class Protocol(HttpToolsProtocol):
         super().on_response_complete()
         if self._begun and not self._answering():
             self._unset_keepalive_if_required()
-            self._forget_clock()
             self._await_head()
 
     def eof_received(self) -> None:
