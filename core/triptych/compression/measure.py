@@ -6,7 +6,6 @@ while slows all of them, and the spread between rounds says how far a figure can
 
 from __future__ import annotations
 
-import gc
 import json
 import os
 import subprocess
@@ -15,7 +14,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import numpy as np
 import psutil
@@ -24,7 +23,6 @@ from triptych.errors import ConfigError, DataError
 
 Answer = Callable[[list[Any]], Any]
 """Requests to their answers, which are complete when the call returns."""
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +45,7 @@ class Measurement:
 
     `cpu_ms` is the CPU time of a single request and `batch_cpu_ms` of one in a batch, all threads of the process
     together; `throughput_per_s` is of batches, wall clock. `resident_mb` is the whole process's memory (after the
-    variant's rounds, the most of them); `Loaded.resident_mb` is what loading the variant added.
+    variant's rounds, the most of them); what a variant takes alone, `measure_in_fresh_process` tells.
     """
 
     p50_ms: float
@@ -66,19 +64,6 @@ class Measurement:
     def to_json(self) -> dict[str, Any]:
         """The same as JSON."""
         return asdict(self)
-
-
-@dataclass(frozen=True, slots=True)
-class Loaded(Generic[T]):
-    """What loading something cost; `resident_mb` is the growth of the process, zero where freed memory was reused.
-
-    Measure it in a process that has done nothing else, or memory that was freed before hides what is taken.
-    """
-
-    value: T
-    seconds: float
-    cpu_seconds: float
-    resident_mb: float
 
 
 def measure(answer: Answer, requests: Sequence[Any], **options: Any) -> Measurement:
@@ -123,17 +108,6 @@ def measure_all(
                 _timed(variants[name], singles, round_seconds), _timed(variants[name], sizes, round_seconds)
             )
     return {name: timing.summary(len(sizes[0])) for name, timing in timings.items()}
-
-
-def load_measured(load: Callable[[], T]) -> Loaded[T]:
-    """Call `load` and say what it took."""
-    gc.collect()
-    before = resident_mb()
-    wall, cpu = time.perf_counter(), time.process_time()
-    value = load()
-    seconds, cpu_seconds = time.perf_counter() - wall, time.process_time() - cpu
-    gc.collect()
-    return Loaded(value, seconds, cpu_seconds, max(0.0, resident_mb() - before))
 
 
 @dataclass(frozen=True, slots=True)

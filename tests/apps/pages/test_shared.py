@@ -89,6 +89,44 @@ def test_the_theme_changes_everything_plots_too(page: Any, desk: tuple[str, str]
     assert page.get_by_role("button", name="Theme: light").is_visible()
 
 
+@pytest.mark.parametrize("how", ["mouse", "space", "let go elsewhere"])
+def test_what_a_page_draws_by_itself_waits_for_the_end_of_a_click(page: Any, desk: tuple[str, str], how: str):
+    url, key = desk
+    page.goto(url)
+    page.evaluate("key => sessionStorage.setItem('triptych-key', key)", key)
+    page.goto(f"{url}/pages/desk/")
+    button = page.get_by_role("button", name="Ask")
+    button.hover()
+    button.focus()
+    ask = """async () => {
+        const { live } = await import("/pages/_shared/live.js");
+        window.drawn = [];
+        document.addEventListener("click", () => window.drawn.push("click"));
+        live("/v1/desk").then(() => window.drawn.push("answer"));
+    }"""
+    page.evaluate(ask)
+    page.wait_for_function("window.drawn.length === 1")  # at once while nothing is held
+    if how == "space":
+        page.keyboard.down(" ")
+    else:
+        page.mouse.down()
+    with page.expect_response("**/v1/desk"):
+        page.evaluate(ask)
+    page.wait_for_timeout(300)  # for one that would not wait
+    assert page.evaluate("window.drawn") == []
+    if how == "let go elsewhere":
+        page.evaluate("dispatchEvent(new PointerEvent('pointermove', { buttons: 0 }))")
+        page.wait_for_function("window.drawn.length === 1")
+        page.mouse.up()
+    else:
+        if how == "space":
+            page.keyboard.up(" ")
+        else:
+            page.mouse.up()
+        page.wait_for_function("window.drawn.length >= 2")
+        assert page.evaluate("window.drawn")[0] == "click"
+
+
 def test_nothing_inline_is_run(page: Any, desk: tuple[str, str]):
     page.goto(desk[0])
     page.wait_for_selector("body[data-ready=true]")

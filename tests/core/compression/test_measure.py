@@ -8,15 +8,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from triptych.compression.measure import (
-    load_measured,
     measure,
     measure_all,
     measure_in_fresh_process,
-    resident_mb,
     size_mb,
 )
 from triptych.compression.prices import Prices
@@ -87,14 +84,6 @@ def test_a_slow_variant_stops_at_the_limit() -> None:
 def test_nothing_to_measure_with_is_refused() -> None:
     with pytest.raises(DataError, match="no requests"):
         measure(sleeper(0), [])
-
-
-def test_loading_is_measured() -> None:
-    loaded = load_measured(lambda: np.ones(20_000_000, dtype=np.float32))
-    assert len(loaded.value) == 20_000_000
-    assert loaded.resident_mb == pytest.approx(80, rel=0.3)
-    assert loaded.seconds > 0
-    assert resident_mb() > 80
 
 
 def write_target(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 // The newest decisions, and one of them whole.
 
+import { live } from "/pages/_shared/live.js";
 import { ago, api, el, fact, percent, toast } from "/pages/_shared/site.js";
 import { badge, fill, node, price, table } from "./parts.js";
 import { answer, input } from "./review.js";
@@ -9,7 +10,7 @@ let currency = "";
 
 export async function showDecisions(state) {
   currency = state.currency;
-  const found = await api("decisions", { query: { vertical: state.vertical, limit: MOST } });
+  const found = await live("decisions", { query: { vertical: state.vertical, limit: MOST } });
   node("find").hidden = !found.kept;
   const empty = found.kept ? "Nothing was asked yet." : "This server writes no decisions down.";
   fill(node("decisions"), table(COLUMNS, found.decisions, { empty }));

@@ -1,6 +1,7 @@
 // The page of the operator: one vertical at a time, and what changes by itself.
 
-import { api, ApiError, day, el, number, ready, toast } from "/pages/_shared/site.js";
+import { live } from "/pages/_shared/live.js";
+import { ApiError, day, el, number, ready, toast } from "/pages/_shared/site.js";
 import { showDecisions } from "./decisions.js";
 import { draw, load, showLedger } from "./ledger.js";
 import { showLost, showNow, showServer } from "./now.js";
@@ -71,7 +72,7 @@ async function everything() {
 }
 
 async function showKeys() {
-  const found = await api("keys");
+  const found = await live("keys");
   const columns = [
     { name: "Key", cell: (k) => [k.name, el("div", { class: "muted small" }, el("code", {}, k.id))] },
     { name: "State", cell: (k) => (k.revoked ? badge("revoked", "bad") : badge("in use", "good")) },
@@ -88,7 +89,7 @@ async function showKeys() {
 /** What is measured, and after a decision also what it changed. */
 async function refresh() {
   const releases = overview && JSON.stringify(state().releases.map((r) => [r.version, r.role, r.share]));
-  overview = await api("overview");
+  overview = await live("overview");
   showServer(overview);
   tabs();
   showNow(state());

@@ -1,5 +1,6 @@
 // Which versions there are, which of them answer, and what an operator decides.
 
+import { live } from "/pages/_shared/live.js";
 import { ago, api, el, number, percent, toast } from "/pages/_shared/site.js";
 import { badge, confirm, fill, megabytes, node, price, table, version, versionName } from "./parts.js";
 
@@ -11,7 +12,7 @@ let changed = () => {};
 export async function showVersions(state, onChange) {
   vertical = state.vertical;
   changed = onChange;
-  show(await api("versions", { query: { vertical } }), state.currency);
+  show(await live("versions", { query: { vertical } }), state.currency);
 }
 
 function show(found, currency) {

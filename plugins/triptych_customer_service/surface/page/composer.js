@@ -16,6 +16,8 @@ export class Composer {
     this.image = null;
     this.audio = null;
     this.recording = null;
+    this.starting = false;
+    this.kept = null; // resolves when the last recording that was stopped lies in `audio`
     this.busy = false;
     this.words.value = mine.draft();
     this.listen();
@@ -92,8 +94,8 @@ export class Composer {
 
   async submit() {
     if (this.busy) return;
-    if (this.recording) await this.stopRecording();
-    if (this.empty) return;
+    await this.stopRecording();
+    if (this.busy || this.empty) return;
     const message = { text: this.words.value.trim(), image: this.image, audio: this.audio };
     this.clear();
     this.send(message);
@@ -132,7 +134,7 @@ export class Composer {
   }
 
   showAttached() {
-    for (const url of this.urls ?? []) URL.revokeObjectURL(url);
+    for (const url of this.urls ?? []) setTimeout(() => URL.revokeObjectURL(url), 10_000); // it may still be loading
     this.urls = [];
     const chips = [];
     if (this.image) {
@@ -164,7 +166,8 @@ export class Composer {
   }
 
   async startRecording() {
-    if (this.recording) return;
+    if (this.recording || this.starting) return;
+    this.starting = true; // the browser may ask first
     const level = find("level");
     level.replaceChildren(...Array.from({ length: BARS }, () => el("i")));
     try {
@@ -175,6 +178,8 @@ export class Composer {
     } catch (error) {
       toast(whyNot(error), "bad");
       return;
+    } finally {
+      this.starting = false;
     }
     this.show();
     find("stop").focus();
@@ -187,20 +192,30 @@ export class Composer {
     level.lastChild.style.transform = `scaleY(${Math.max(0.06, value)})`;
   }
 
-  async stopRecording() {
-    const recording = this.recording;
-    if (!recording) return;
-    this.recording = null;
+  /** End the recording, if there is one; the promise is kept for whoever sends meanwhile. */
+  stopRecording() {
+    const recording = this.takeRecording();
+    if (recording) this.kept = this.keep(recording);
+    return this.kept;
+  }
+
+  async keep(recording) {
     this.audio = await recording.stop();
     this.show();
-    this.words.focus();
   }
 
   async discardRecording() {
+    await this.takeRecording()?.discard();
+  }
+
+  /** What was being recorded; the composer is back at once, the microphone may take a moment. */
+  takeRecording() {
     const recording = this.recording;
     this.recording = null;
-    await recording?.discard();
-    this.show();
-    this.words.focus();
+    if (recording) {
+      this.show();
+      this.words.focus();
+    }
+    return recording;
   }
 }

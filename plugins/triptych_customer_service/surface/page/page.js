@@ -153,7 +153,7 @@ class Chat {
       const shown = this.showAnswer(answer, about, null, waiting);
       find("said").textContent = `Answer: ${answer.answer}`;
       shown.scrollIntoView({ block: "nearest" });
-      await this.refreshList();
+      this.refreshList(); // the next message need not wait for it
     } catch (error) {
       if (this.id === id && card.isConnected) this.tell(error, message, card);
       else toast(`A message in another conversation was not answered. ${trouble(error).text}`, "bad");

@@ -1,5 +1,6 @@
 // One alert: its numbers, its evidence, and what an analyst says of it.
 
+import { live } from "/pages/_shared/live.js";
 import { api, busy, el, fact, number, percent, toast } from "/pages/_shared/site.js";
 import { analyst, analystField } from "./analyst.js";
 import { entityLink, headline, KINDS, later, mark, redraw, score, several, signed, stateBadge, time, under, when } from "./common.js";
@@ -41,7 +42,7 @@ export async function detail(id, { signal, state }, changed) {
   }
 
   async function refresh() {
-    show(await api(`alerts/${id}`, { signal }));
+    show(await live(`alerts/${id}`, { signal }));
   }
 
   await refresh();

@@ -1,6 +1,7 @@
 // Alerts by state, and the one that is open beside them.
 
-import { api, el } from "/pages/_shared/site.js";
+import { live } from "/pages/_shared/live.js";
+import { el } from "/pages/_shared/site.js";
 import { KINDS, later, redraw, signed, stateBadge, STATES, time } from "./common.js";
 import { detail } from "./alert.js";
 
@@ -20,7 +21,7 @@ export async function open(node, [id], context) {
     el("section", { class: "panel stack list", "aria-label": "Alerts" }, tabs, list, el("div", {}, more)), beside);
 
   async function load() {
-    const said = await api("alerts", { query: { state: filter, limit: Math.min(shown, 200) }, signal });
+    const said = await live("alerts", { query: { state: filter, limit: Math.min(shown, 200) }, signal });
     redraw(tabs, FILTERS.map(([state, text]) => tab(state, text, said.counts[state])));
     redraw(list, said.alerts.length ? said.alerts.map((one) => line(one, chosen?.id)) : el("li", { class: "muted none" }, filter === "open" ? "No alert is open." : `No alert is ${STATES[filter]}.`));
     more.hidden = !said.more || shown >= 200;

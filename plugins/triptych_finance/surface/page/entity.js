@@ -1,6 +1,7 @@
 // One company or sector: its index over time, what was said, its alerts, and silencing it.
 
-import { api, el, fact, plot } from "/pages/_shared/site.js";
+import { live } from "/pages/_shared/live.js";
+import { el, fact, plot } from "/pages/_shared/site.js";
 import { headline, KINDS, later, marked, redraw, score, several, signed, STATES, stateBadge, time, under, when } from "./common.js";
 import { silenceForm } from "./silences.js";
 
@@ -30,7 +31,7 @@ export async function open(node, [entity], { signal }) {
 
   async function load() {
     const query = days === null ? { entity } : { entity, days };
-    const said = await api("series", { query, signal });
+    const said = await live("series", { query, signal });
     title.textContent = said.name;
     second.textContent = under(said.entity, said.name, said.sector);
     redraw(now, figures(said));
@@ -40,7 +41,7 @@ export async function open(node, [entity], { signal }) {
   }
 
   async function read(before) {
-    const said = await api("items", { query: { entity, before, limit: PAGE }, signal });
+    const said = await live("items", { query: { entity, before, limit: PAGE }, signal });
     next = said.next;
     more.hidden = next === null;
     return said.items;

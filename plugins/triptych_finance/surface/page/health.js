@@ -1,12 +1,13 @@
 // How the monitor does: sources, lag, drift, and what its alarms cost.
 
-import { ago, api, el, number, table } from "/pages/_shared/site.js";
+import { live } from "/pages/_shared/live.js";
+import { ago, el, number, table } from "/pages/_shared/site.js";
 import { entityLink, later, length, redraw, signed, tile, time, when } from "./common.js";
 
 export async function open(node, rest, { signal }) {
   const body = el("div", { class: "stack" });
   async function load() {
-    redraw(body, shown(await api("health", { signal })));
+    redraw(body, shown(await live("health", { signal })));
   }
   await load();
   node.replaceChildren(el("h2", { id: "view-title", class: "hidden-label" }, "Health"), body);

@@ -1,6 +1,7 @@
 // Where all companies and sectors stand.
 
-import { api, el, number } from "/pages/_shared/site.js";
+import { live } from "/pages/_shared/live.js";
+import { el, number } from "/pages/_shared/site.js";
 import { entityLink, later, length, redraw, score, spark, STATES, stateBadge, under, when } from "./common.js";
 
 const PAGE = 100;
@@ -33,7 +34,7 @@ export async function open(node, rest, { signal }) {
   }
 
   async function load() {
-    const said = await api("overview", { query: { ...kept, limit: Math.min(shown, 500) }, signal });
+    const said = await live("overview", { query: { ...kept, limit: Math.min(shown, 500) }, signal });
     const span = length(said.hours * 3600);
     redraw(heads, COLUMNS.map(([key, text]) => head(key, text, span)));
     redraw(sectors, el("option", { value: "" }, "All sectors"), said.sectors.map((one) => el("option", { value: one }, one)));
