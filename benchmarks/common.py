@@ -90,7 +90,7 @@ def machine(seed: int | None = None) -> dict[str, Any]:
 
 
 def processor() -> str:
-    """The model, and the widest instructions it has for eight-bit products: names alone do not tell them."""
+    """The model, its widest instructions for eight-bit products, and bfloat16: names alone do not tell them."""
     name = platform.processor() or platform.machine()
     known = Path("/proc/cpuinfo")
     if not known.exists():
@@ -99,7 +99,9 @@ def processor() -> str:
     found = {key.strip(): value.strip() for key, _, value in reversed(lines)}
     flags = set(found.get("flags", "").split())
     widest = next((flag for flag in ("amx_int8", "avx512_vnni", "avx_vnni", "avx2") if flag in flags), None)
-    return f"{found.get('model name', name)}{f' ({widest})' if widest else ''}"
+    told = [word for word in (widest, "bfloat16" if flags & {"avx512_bf16", "amx_bf16"} else None) if word]
+    model = found.get("model name", name)
+    return f"{model} ({', '.join(told)})" if told else model
 
 
 def _portable(word: str) -> str:

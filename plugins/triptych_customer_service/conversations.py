@@ -9,7 +9,6 @@ import builtins
 import contextlib
 import json
 import sqlite3
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,12 +16,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from triptych.errors import MissingError
+from triptych.sql.wal import write_ahead
 from triptych_customer_service.answer import Before
 from triptych_customer_service.responses import Alternative, CustomerAnswer, Feedback, HandOff, Turn
 
 FILE = "conversations.sqlite3"
 SCHEMA_VERSION = 2  # 2: answers and feedback
-_PREPARING = threading.Lock()
 ERASE_PATIENCE_S = 5.0  # how long erasing waits for those who are reading
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS conversation (
@@ -283,6 +282,5 @@ class Conversations:
         version = db.execute("PRAGMA user_version").fetchone()[0]
         if version > SCHEMA_VERSION:
             raise MissingError(f"{self.path} was written by a newer version of Triptych (schema {version}); update it")
-        with _PREPARING:  # the change of the journal does not wait for another connection: it fails
-            db.execute("PRAGMA journal_mode = WAL")
-            db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+        write_ahead(db)
+        db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")

@@ -26,6 +26,7 @@ from typing import Any
 
 from triptych.bundle import triptych_home
 from triptych.errors import DataError, MissingError, UnknownNameError
+from triptych.sql.wal import write_ahead
 
 FILE = "decisions.sqlite"
 SCHEMA_VERSION = 1
@@ -258,15 +259,23 @@ class DecisionStore:
             return
         if version > SCHEMA_VERSION:
             raise MissingError(f"{self.path} was written by a newer version of Triptych (schema {version}); update it")
-        if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+        if self._is_of_another_program():
             raise DataError("holds tables of another program; name another file for decisions", file=self.path)
-        connection.execute("PRAGMA journal_mode = WAL")
+        write_ahead(connection)
         with suppress(sqlite3.OperationalError):  # another process made the tables just now
             connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         if connection.execute("PRAGMA user_version").fetchone()[0] != SCHEMA_VERSION:
             raise MissingError(f"{self.path} cannot be written; check the rights of the file and the room on the disk")
+
+    def _is_of_another_program(self) -> bool:
+        """Whether tables are in it but no version: looked at in one transaction, for another process may make ours."""
+        self.connection.execute("BEGIN")
+        version = self.connection.execute("PRAGMA user_version").fetchone()[0]
+        count = self.connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        self.connection.execute("COMMIT")
+        return bool(version == 0 and count > 0)
 
 
 def new_batch() -> str:

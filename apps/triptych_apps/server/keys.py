@@ -22,6 +22,7 @@ from typing import Any
 
 from triptych.bundle import triptych_home
 from triptych.errors import DataError, UnknownNameError
+from triptych.sql.wal import write_ahead
 
 _PREFIX = "tt"
 _TABLE = """
@@ -140,7 +141,7 @@ class KeyStore:
         with self._told("read"):
             connection = sqlite3.connect(self.path, timeout=10, isolation_level=None, check_same_thread=False)
             try:
-                connection.execute("PRAGMA journal_mode = WAL")
+                write_ahead(connection)
                 connection.execute("PRAGMA synchronous = NORMAL")
                 connection.execute(_TABLE)
             except sqlite3.Error:

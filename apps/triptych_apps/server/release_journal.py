@@ -17,6 +17,7 @@ from typing import Self
 from pydantic import BaseModel
 
 from triptych.bundle import triptych_home
+from triptych.sql.wal import write_ahead
 from triptych_apps.server.release_shadow import Compared
 
 ALIVE_SECONDS = 5.0  # a server that has said nothing for so long is gone
@@ -57,7 +58,7 @@ class Journal:
         path = triptych_home() / "releases.sqlite"
         path.parent.mkdir(parents=True, exist_ok=True)
         self._connection = sqlite3.connect(path, timeout=5, isolation_level=None, check_same_thread=False)
-        self._connection.execute("PRAGMA journal_mode = WAL")
+        write_ahead(self._connection)
         self._connection.execute("PRAGMA synchronous = NORMAL")
         self._connection.executescript(_TABLES)
 

@@ -16,6 +16,7 @@ from sqlalchemy import URL, exc, text
 from triptych.errors import DataError, MissingError
 from triptych.sql import databases
 from triptych.sql.databases import PATIENCE_S, driver_of, place_of, postgres_engine, sqlite_engine
+from triptych.sql.wal import write_ahead
 from triptych_recommendation.catalogue import tables
 
 _FRESH_S = 0.25  # a server is asked for news at most this often
@@ -79,7 +80,7 @@ class SqliteFile(Database):
             driver = driver_of(connection)
             names = {name for (name,) in driver.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
             if not names or names >= set(tables.metadata.tables):
-                driver.execute("PRAGMA journal_mode = WAL")
+                write_ahead(driver)
 
     def check_there(self) -> None:
         """Raises `MissingError` where there is no file."""
