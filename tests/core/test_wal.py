@@ -42,4 +42,4 @@ def test_what_no_patience_helps_is_told_at_once(tmp_path: Path):
         closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as connection,
         pytest.raises(sqlite3.OperationalError, match="readonly"),
     ):
-        write_ahead(connection, patience_s=3600)
+        write_ahead(connection, patience_s=30)

@@ -7,12 +7,12 @@ import sqlite3
 import time
 
 
-def write_ahead(connection: sqlite3.Connection, *, patience_s: float = 30.0) -> None:
+def write_ahead(connection: sqlite3.Connection, *, patience_s: float = 5.0) -> None:
     """Switch the file to a write-ahead log, beside which others read while one writes.
 
-    SQLite's own timeout does not hold for this switch: where another process makes it, or makes tables, at the same
-    moment, it fails at once. Here it is tried again. Raises `sqlite3.OperationalError` for a file that is still locked
-    after `patience_s` seconds, and at once for one that cannot be written.
+    The connection's own timeout does not hold for this switch while somebody else writes, as one who makes the tables
+    at the same moment does: it fails at once. Here it is tried again. Raises `sqlite3.OperationalError` for a file that
+    is still locked after `patience_s` seconds (and the timeout), and at once for one that cannot be written.
     """
     end = time.monotonic() + patience_s
     while True:

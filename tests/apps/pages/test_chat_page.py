@@ -154,18 +154,57 @@ def test_a_conversation_goes_on_after_a_reload_and_is_gone_when_it_is_erased(pag
     assert '"ids":[]' in stored
 
 
-def test_the_next_message_need_not_wait_for_the_list_of_conversations(page: Any):
-    held: list[Any] = []
-    lists = re.compile(r"/conversations\?ids=")
-    page.route(lists, lambda route: held.append(route))
+class Lists:
+    """Requests for the list of conversations, which are let through only when it is said."""
+
+    def __init__(self) -> None:
+        self.held: list[Any] = []
+        self.holding = True
+
+    def take(self, route: Any) -> None:
+        if self.holding:
+            self.held.append(route)
+        else:
+            route.continue_()
+
+    def let_through(self) -> None:
+        self.holding = False
+        while self.held:
+            self.held.pop().continue_()
+
+
+@pytest.fixture
+def lists(page: Any) -> Iterator[Lists]:
+    address, lists = re.compile(r"/conversations\?ids="), Lists()
+    page.route(address, lambda route: lists.take(route))
+    yield lists
+    lists.let_through()
+    page.unroute(address)
+
+
+def test_the_next_message_need_not_wait_for_the_list_of_conversations(page: Any, lists: Lists):
     send(page, CHARGED)
     send(page, "and where is my parcel")
-    while len(held) < 2:
-        page.wait_for_timeout(50)
-    for one in held:
-        one.continue_()
-    page.unroute(lists)
+    assert page.locator(".entry").count() == 0
+
+
+def test_a_list_that_comes_late_does_not_bring_back_what_was_erased(page: Any, lists: Lists):
+    send(page, CHARGED)
+    lists.let_through()
     page.locator(".entry", has_text=CHARGED).wait_for()
+    lists.holding = True
+    send(page, "and where is my parcel")
+    while not lists.held:
+        page.wait_for_timeout(50)
+    late = lists.held.pop()
+    answer = late.fetch()  # the conversation is still in it
+    lists.let_through()
+    page.click("#erase")
+    page.get_by_role("button", name="Erase", exact=True).last.click()
+    page.locator("#none").wait_for()
+    late.fulfill(response=answer)
+    page.wait_for_timeout(500)  # for a page that would draw it
+    assert page.locator(".entry").count() == 0
 
 
 def test_a_picture_and_a_voice_note_that_was_recorded_are_answered_and_come_back(page: Any):
@@ -194,8 +233,15 @@ def test_a_picture_and_a_voice_note_that_was_recorded_are_answered_and_come_back
 
 def test_a_message_waits_for_the_recording_that_was_just_stopped_and_is_sent_once(page: Any):
     page.locator("#words").fill("a parcel")
-    page.evaluate("for (const _ of [1, 2]) document.getElementById('record').click()")
+    page.evaluate("""() => {
+        const devices = navigator.mediaDevices;
+        const open = devices.getUserMedia.bind(devices);
+        window.opened = 0;
+        devices.getUserMedia = (what) => ((window.opened += 1), open(what));
+        for (const _ of [1, 2]) document.getElementById("record").click();
+    }""")
     page.locator("#recording").wait_for()
+    assert page.evaluate("window.opened") == 1
     until(page, "document.getElementById('recording-time').textContent >= '0:01'")
     sending = "document.getElementById('composer').requestSubmit();"
     page.evaluate(f"document.getElementById('stop').click(); {sending} {sending}")

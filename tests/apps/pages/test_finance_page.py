@@ -136,6 +136,17 @@ def test_a_click_is_not_lost_when_the_list_is_drawn_anew_meanwhile(open_page: An
     page.get_by_role("heading", name="Negative turn: Industrials").wait_for()
 
 
+def test_a_list_that_is_opened_by_the_space_bar_does_not_stop_the_page(open_page: Any, desk: Desk):
+    page = open_page("overview")
+    page.locator('tr[data-entity="TVNA"]').wait_for()
+    page.get_by_label("Sector").focus()
+    for key in (" ", "ArrowDown", "Enter"):
+        page.keyboard.press(key)
+    chosen = page.get_by_label("Sector").input_value()
+    assert chosen
+    page.wait_for_function("() => document.querySelectorAll('.board tbody tr').length < 3")
+
+
 def test_an_entity_has_its_plot_and_items_goes_on_live_and_is_silenced(open_page: Any, desk: Desk):
     page = open_page("overview")
     page.get_by_role("searchbox").fill("torv")

@@ -1,9 +1,11 @@
-"""The files of a server, made by several processes that start at the same moment; here they are threads."""
+"""Files that several processes make at the same moment."""
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -12,42 +14,45 @@ from triptych_apps.server.decision_store import DecisionStore
 from triptych_apps.server.keys import KeyStore
 from triptych_apps.server.release_journal import Journal
 from triptych_customer_service.conversations import Conversations
+from triptych_recommendation.catalogue.store import Store
+
+STORES: dict[str, Callable[[Path], object]] = {
+    "conversations.sqlite3": lambda path: Conversations(path.parent).list(["nobody"]),
+    "keys.sqlite": lambda path: KeyStore(path).close(),
+    "decisions.sqlite": lambda path: DecisionStore(path).close(),
+    "releases.sqlite": lambda path: Journal().close(),
+    "catalogue.sqlite3": lambda path: Store.open(path, writer=True).close(),
+}
 
 
-def _conversations(folder: Path) -> None:
-    Conversations(folder).list(["nobody"])
-
-
-def _keys(folder: Path) -> None:
-    KeyStore(folder / "keys.sqlite").close()
-
-
-def _decisions(folder: Path) -> None:
-    DecisionStore(folder / "decisions.sqlite").close()
-
-
-def _releases(folder: Path) -> None:
-    Journal().close()
-
-
-@pytest.mark.parametrize("opened", [_conversations, _keys, _decisions, _releases])
-def test_a_store_may_be_made_by_many_at_once(
-    opened: Callable[[Path], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("name", STORES)
+def test_a_store_waits_for_one_who_is_writing_into_its_new_file(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
+    monkeypatch.setenv("TRIPTYCH_HOME", str(tmp_path))
+    with closing(sqlite3.connect(tmp_path / name, isolation_level=None, check_same_thread=False)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        later = threading.Timer(0.3, lambda: other.execute("ROLLBACK"))
+        later.start()
+        STORES[name](tmp_path / name)
+        later.join()
+        assert other.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
+
+
+def test_tables_of_decisions_that_appear_meanwhile_are_known_as_ours(tmp_path: Path):
     failed: list[BaseException] = []
 
-    def go(folder: Path, together: threading.Barrier) -> None:
+    def make(path: Path, together: threading.Barrier) -> None:
         together.wait()
         try:
-            opened(folder)
+            DecisionStore(path).close()
         except BaseException as error:
             failed.append(error)
 
     for number in range(30):
-        folder = tmp_path / str(number)
-        monkeypatch.setenv("TRIPTYCH_HOME", str(folder))
         together = threading.Barrier(8)
-        threads = [threading.Thread(target=go, args=(folder, together)) for _ in range(8)]
+        path = tmp_path / f"{number}.sqlite"
+        threads = [threading.Thread(target=make, args=(path, together)) for _ in range(8)]
         for thread in threads:
             thread.start()
         for thread in threads:

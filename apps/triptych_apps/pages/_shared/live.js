@@ -3,7 +3,7 @@
 
 import { api } from "/pages/_shared/site.js";
 
-let pressed = null; // resolves when the button or the space bar that is held down is let go
+let pressed = null; // while a button or the space bar is held down: `ended` resolves when it is let go
 
 function press() {
   if (pressed) return;
@@ -21,14 +21,15 @@ function release() {
 const listen = (names, act) => names.forEach((name) => addEventListener(name, act, { capture: true }));
 listen(["pointerdown"], (event) => event.button === 0 && press());
 listen(["keydown"], (event) => event.key === " " && press());
-listen(["keyup"], (event) => event.key === " " && release());
+listen(["keyup"], release); // of any key: that of the space bar goes to the list that it has opened
 listen(["pointerup", "pointercancel"], release);
 listen(["pointermove"], (event) => event.buttons === 0 && release()); // it was let go where the page does not hear of it
 addEventListener("blur", release); // of the window: without capture, none of an element comes here
 
 /** As `api`, for what is drawn without being asked for: given when nobody is in the middle of a click. */
-export async function live(path, options) {
+export async function live(path, options = {}) {
   const found = await api(path, options);
-  await pressed?.ended;
+  while (pressed) await pressed.ended;
+  options.signal?.throwIfAborted();
   return found;
 }

@@ -200,7 +200,11 @@ export class Composer {
   }
 
   async keep(recording) {
-    this.audio = await recording.stop();
+    try {
+      this.audio = await recording.stop();
+    } catch {
+      toast("The voice note could not be kept. Record it again.", "bad");
+    }
     this.show();
   }
 

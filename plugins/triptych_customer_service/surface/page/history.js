@@ -6,10 +6,14 @@ import { STATUS } from "./words.js";
 
 const find = (id) => document.getElementById(id);
 
-/** Draw the list; `open(id)` is called for the one that is chosen. */
+let asked = 0; // how often the list was
+
+/** Draw the list, and give its lines; null where it was asked for again meanwhile. `open(id)` opens one that is chosen. */
 export async function showList(current, open) {
+  const own = (asked += 1);
   const ids = mine.ids();
   const lines = ids.length ? (await api(`${API}/conversations`, { query: { ids: ids.join(",") } })).conversations : [];
+  if (own !== asked) return null;
   for (const id of ids) if (!lines.some((line) => line.id === id)) mine.forget(id); // erased elsewhere
   find("conversations").replaceChildren(...lines.map((line) => entry(line, line.id === current, open)));
   find("none").hidden = lines.length > 0;

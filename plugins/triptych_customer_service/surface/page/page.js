@@ -224,6 +224,7 @@ class Chat {
   async refreshList() {
     try {
       const lines = await showList(this.id, (id) => this.open(id));
+      if (!lines) return;
       const line = lines.find((one) => one.id === this.id);
       this.showHead(line ? line.title || "Conversation" : "New conversation");
     } catch {
