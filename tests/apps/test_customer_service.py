@@ -33,7 +33,8 @@ class Service:
 
     def call(self, *args: object, program: str = "triptych") -> subprocess.CompletedProcess[str]:
         """Run the console script in a process of its own."""
-        environment = {**os.environ, "TRIPTYCH_HOME": str(self.home), "TRIPTYCH__DATA__ON_ERROR": "fail"}
+        quick = {"TRIPTYCH__COMPRESSION__MEMORY": "false"}  # it starts a process for each variant; others test it
+        environment = {**os.environ, **quick, "TRIPTYCH_HOME": str(self.home), "TRIPTYCH__DATA__ON_ERROR": "fail"}
         command = [sys.executable, "-c", START.format(program=program), *map(str, args)]
         return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=ROOT)
 
