@@ -74,7 +74,7 @@ def serve(
     """
     keep_blas_to_one_thread()
     try:
-        from triptych_apps.server import launch, recording  # late: what it needs is an extra
+        from triptych_apps.server import launch, recording, redaction  # late: what it needs is an extra
     except ImportError as error:
         raise MissingError(f"serving needs the package {error.name}: pip install 'triptych[serve]'") from error
     from triptych_apps.server.settings import MEGABYTE, Settings
@@ -88,7 +88,7 @@ def serve(
         answer_seconds=timeout,
         drain_seconds=drain,
     )
-    with recording.recorder(decisions, keep_days=keep_days, redact=redact) as recorder:
+    with recording.recorder(decisions, keep_days=keep_days) as recorder:
         launch.serve(
             bundles,
             settings,
@@ -98,4 +98,5 @@ def serve(
             no_auth=no_auth,
             proxies=proxies,
             recorder=recorder,
+            redactor=redaction.redact if redact else None,
         )

@@ -33,9 +33,12 @@ class RouteContext:
     """The caller of a route, and the release that is in service when it is called.
 
     `caller` is the id of the API key, or "local" where no key is asked for. `stopping` is true when the server drains
-    or the client has left: a stream has to ask it twice a second or more, and to end when it says so.
+    or the client has left: a stream has to ask it twice a second or more, and to end when it says so. `redact` takes
+    out of a text that is to be kept, such as a note, what is taken out of requests before they are answered
+    (`triptych_redact`); it raises `RefusedError` where that fails.
     """
 
     predictor: Predictor
     caller: str
     stopping: Callable[[], bool]
+    redact: Callable[[str], str] = lambda text: text  # nothing, where there is no server

@@ -91,12 +91,15 @@ class CustomerAnswer(Response):
     read_audio: str = ""  # what was heard in the voice note
 
 
+LONGEST_NOTE = 1000  # characters
+
+
 class Feedback(BaseModel):
     """What a person thinks of one answer. `intent` is what the message was about, where they say so."""
 
     rating: Literal["up", "down"]
     reason: Literal["wrong", "unclear", "incomplete", "other"] | None = None
-    note: Annotated[str, Field(max_length=1000)] = ""
+    note: Annotated[str, Field(max_length=LONGEST_NOTE)] = ""
     intent: Annotated[str, Field(max_length=200)] | None = None
     decision: Annotated[str, Field(pattern=r"^[\x21-\x7e]{1,200}$")] | None = Field(
         default=None, description="The id that came with the answer, in the header Triptych-Decision."

@@ -26,7 +26,7 @@ from triptych.vertical import Request, Response
 from triptych_apps.server.decision_store import DecisionStore, NewBatch, new_batch
 from triptych_apps.server.logs import describe, log
 from triptych_apps.server.problems import Problem
-from triptych_apps.server.redaction import Redactor, answer_clean, redacted
+from triptych_apps.server.redaction import answer_clean
 from triptych_apps.server.stored import request_json
 
 SCORES_KEPT = 5  # labels, the most probable ones
@@ -39,13 +39,12 @@ _DAY_MS = 86_400_000
 class Recorder:
     """Writes decisions into the file at `path`; several releases in several threads may share one.
 
-    `keep_days` is how long those without a verdict are kept. `redactor` is called before the plugins' hook
-    `triptych_redact`. Raises what `DecisionStore` raises.
+    `keep_days` is how long those without a verdict are kept. Raises what `DecisionStore` raises.
     """
 
-    def __init__(self, path: Path | None = None, *, keep_days: float = 90.0, redactor: Redactor | None = None) -> None:
+    def __init__(self, path: Path | None = None, *, keep_days: float = 90.0) -> None:
         self.store = DecisionStore(path)
-        self._keep_ms, self._redactor = int(keep_days * _DAY_MS), redactor
+        self._keep_ms = int(keep_days * _DAY_MS)
         self._lock = threading.Lock()  # of the store's connection
         self._releases: WeakKeyDictionary[Predictor, int] = WeakKeyDictionary()
         self._stop = threading.Event()
@@ -67,22 +66,21 @@ class Recorder:
     def answer(
         self,
         predictor: Predictor,
-        requests: Sequence[Request],
+        requests: Sequence[Request | RefusedError],
         *,
         fallback: bool,
         cost: float | None,
         traces: Sequence[Trace] | None = None,
     ) -> tuple[list[Response | Exception], list[str | None]]:
-        """Redact, answer and record; results and ids in the order of the requests.
+        """Answer and record what `redacted` gave; results and ids in the order of the requests.
 
-        `traces`, one for each request, are new ones that are filled. A request whose redaction fails has a
-        `RefusedError` in its place. Raises `Problem` (503) where the answers cannot be written down: they must not be
+        `traces`, one for each request, are new ones that are filled. A request that could not be redacted has its error
+        as its result. Raises `Problem` (503) where the answers cannot be written down: they must not be
         told then.
         """
         traces = [Trace() for _ in requests] if traces is None else traces
-        cleaned = [self.redacted(predictor, request) for request in requests]
-        results = answer_clean(predictor, cleaned, traces)
-        clean = [request if isinstance(request, Request) else None for request in cleaned]
+        results = answer_clean(predictor, requests, traces)
+        clean = [request if isinstance(request, Request) else None for request in requests]
         ids = self.record(predictor, clean, results, fallback=fallback, cost=cost, traces=traces)
         return results, ids
 
@@ -130,10 +128,6 @@ class Recorder:
                 self.store.add_disagreement(decision, version, answer)
         except TriptychError as error:
             log.warning("decisions", extra={"fields": {"reason": _reason(error)}})
-
-    def redacted(self, predictor: Predictor, request: Request) -> Request | RefusedError:
-        """As the function of that name, with the redactor of this recorder."""
-        return redacted(predictor, request, self._redactor)
 
     def _release(self, predictor: Predictor) -> int:
         """The row of the bundle and variant that answer."""

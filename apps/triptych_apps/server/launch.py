@@ -22,6 +22,7 @@ from triptych_apps.server.garbage import Garbage
 from triptych_apps.server.keys import KeyStore
 from triptych_apps.server.logs import log
 from triptych_apps.server.protocol import Protocol
+from triptych_apps.server.redaction import Redactor
 from triptych_apps.server.service import Service
 from triptych_apps.server.settings import Settings
 from triptych_apps.server.site import Site
@@ -37,13 +38,14 @@ def serve(
     no_auth: bool = False,
     proxies: Sequence[str] = (),
     recorder: Recorder | None = None,
+    redactor: Redactor | None = None,
 ) -> None:
     """Serve until SIGTERM or Ctrl-C. Raises `TriptychError` for what keeps it from serving."""
     services = [
         Service(bundle, default_host().vertical(vertical_of(bundle)), settings, device=device) for bundle in bundles
     ]
     for service in services:
-        service.recorder = recorder
+        service.recorder, service.redactor = recorder, redactor
     _check_proxies(proxies)
     access = None if no_auth else _access(host, behind_proxy=bool(proxies))
     local = access is None and not no_auth

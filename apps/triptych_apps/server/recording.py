@@ -7,26 +7,22 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from triptych.errors import ConfigError
-from triptych_apps.server import redaction
 from triptych_apps.server.decisions import Recorder
 
 
 @contextmanager
-def recorder(where: str | None, *, keep_days: float, redact: bool) -> Iterator[Recorder | None]:
+def recorder(where: str | None, *, keep_days: float) -> Iterator[Recorder | None]:
     """What writes decisions into the file `where`, by default the one of the home; none where that is "off".
 
-    Raises `ConfigError` where `redact` has nothing to be kept or `where` is no file, `DataError` and `MissingError`
-    for the file.
+    Raises `ConfigError` where `where` is no file, `DataError` and `MissingError` for the file.
     """
     if where == "off":
-        if redact:
-            raise ConfigError("--redact is for decisions that are kept, and --decisions off keeps none")
         yield None
         return
     if where is not None and "://" in where:
         raise ConfigError(f"decisions are kept in a file, not at {where.partition('://')[0]}://")
     place = None if where is None else Path(where).expanduser()
-    found = Recorder(place, keep_days=keep_days, redactor=redaction.redact if redact else None)
+    found = Recorder(place, keep_days=keep_days)
     try:
         found.start()
         yield found

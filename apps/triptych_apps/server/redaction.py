@@ -48,6 +48,14 @@ def redacted(predictor: Predictor, request: Request, redactor: Redactor | None =
         return refused
 
 
+def redacted_text(predictor: Predictor, text: str, redactor: Redactor | None = None) -> str:
+    """A text beside requests, such as a note, as if it were the text of one. Raises `RefusedError`."""
+    request = redacted(predictor, predictor.vertical.request_type.model_construct(text=text), redactor)
+    if isinstance(request, RefusedError):
+        raise request
+    return request.text or ""
+
+
 def answer_clean(
     predictor: Predictor, requests: Sequence[Request | RefusedError], traces: Sequence[Trace]
 ) -> list[Response | Exception]:

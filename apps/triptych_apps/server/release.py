@@ -19,7 +19,7 @@ from triptych_apps.server.batching import Batcher
 from triptych_apps.server.deadlines import Limit
 from triptych_apps.server.probing import try_batches
 from triptych_apps.server.problems import Problem
-from triptych_apps.server.redaction import answer_clean, redacted
+from triptych_apps.server.redaction import Redactor, answer_clean, redacted
 from triptych_apps.server.settings import Settings, cores_of_a_thread, threads_of_this_machine
 
 if TYPE_CHECKING:
@@ -76,6 +76,7 @@ class Release:
         self.threads = _threads(predictor, settings, seconds)
         self.cheaper = _cheaper(predictor, self.prices)
         self.recorder: Recorder | None = None
+        self.redactor: Redactor | None = None
         self.on_batch: Callable[[int, float], None] = lambda size, seconds: None
         self.tally = Tally()
         self._answering = 0  # threads
@@ -160,11 +161,11 @@ class Release:
         cost = None if price is None else price / 1e6
         traces = [Trace() for _ in requests]
         decisions: list[str | None]
+        clean = [redacted(predictor, request, self.redactor) for request in requests]
         if self.recorder is None:
-            clean = [redacted(predictor, request) for request in requests]
             results, decisions = answer_clean(predictor, clean, traces), [None] * len(requests)
         else:
-            results, decisions = self.recorder.answer(predictor, requests, fallback=fallback, cost=cost, traces=traces)
+            results, decisions = self.recorder.answer(predictor, clean, fallback=fallback, cost=cost, traces=traces)
         seconds = time.perf_counter() - started
         told = _Told(self.version, cost, fallback, seconds / len(requests))
         found = [told.of(*row) for row in zip(results, decisions, traces, strict=True)]

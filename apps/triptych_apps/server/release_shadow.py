@@ -147,8 +147,7 @@ class Shadow:
         return found
 
     def _answer(self, request: Request, answered: Answered) -> Response | Exception:
-        recorder = self._service.recorder  # it was answered without what must not be kept
-        clean = (redacted if recorder is None else recorder.redacted)(self._predictor, request)
+        clean = redacted(self._predictor, request, self._service.redactor)  # as it was answered
         return answer_clean(self._predictor, [clean], [Trace(answered.recalled)])[0]
 
 

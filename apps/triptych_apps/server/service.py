@@ -21,6 +21,7 @@ from triptych_apps.server.shapes import Shape, shape_of
 
 if TYPE_CHECKING:
     from triptych_apps.server.decisions import Recorder
+    from triptych_apps.server.redaction import Redactor
 
 __all__ = ["Answered", "Service"]
 _HOOKS = {"triptych_before_answer", "triptych_after_answer"}
@@ -31,10 +32,12 @@ class Service:
     """Made at once, for its types shape the routes; `open` brings the model, which takes seconds.
 
     `on_batch(name, size, seconds)` is told of every batch, in the thread that answered it. With a `recorder`, set
-    before `open`, answers are written down.
+    before `open`, answers are written down; a `redactor`, set likewise, is called before the plugins' hook
+    `triptych_redact`.
     """
 
     recorder: Recorder | None = None
+    redactor: Redactor | None = None
 
     def __init__(
         self,
@@ -140,7 +143,7 @@ class Service:
 
     def serve(self, release: Release) -> None:
         """Let a release that is loaded answer from now on."""
-        release.recorder = self.recorder
+        release.recorder, release.redactor = self.recorder, self.redactor
         release.on_batch = lambda size, seconds: self.on_batch(self.name, size, seconds)
         release.start()
 

@@ -15,7 +15,7 @@ from triptych.routes import RouteContext
 from triptych.types import Media
 from triptych_customer_service.conversations import Conversations, Line
 from triptych_customer_service.intents import OUT_OF_SCOPE, intent_text
-from triptych_customer_service.responses import ConversationId, CustomerAnswer, Feedback, Turn
+from triptych_customer_service.responses import LONGEST_NOTE, ConversationId, CustomerAnswer, Feedback, Turn
 from triptych_customer_service.settings import Settings
 
 _ID = r"[A-Za-z0-9_.-]{1,64}"
@@ -146,12 +146,15 @@ def media(context: RouteContext, query: MediaQuery) -> Media:
 def feedback(context: RouteContext, query: FeedbackQuery) -> Rated:
     """Write down what somebody thinks of an answer; it is on disk when this returns.
 
-    Raises `UnknownNameError` for an answer or an intent that is not known.
+    Raises `UnknownNameError` for an answer or an intent that is not known, and `RefusedError` for a note that cannot be
+    redacted.
     """
     said = Feedback.model_validate(query.model_dump(include=set(Feedback.model_fields)))
     labels = [*_labels(context), OUT_OF_SCOPE]
     if said.intent is not None and said.intent not in labels:
         raise UnknownNameError("intent", said.intent, labels)
+    note = context.redact(said.note)[:LONGEST_NOTE]  # words that stand for others may be longer
+    said = said.model_copy(update={"note": note})
     if not _store(context).rate(query.conversation, query.number, said):
         raise UnknownNameError("answer", f"{query.conversation}/{query.number}", [])
     return Rated(conversation=query.conversation, number=query.number)

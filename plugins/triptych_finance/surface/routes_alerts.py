@@ -129,11 +129,11 @@ def verdict(context: RouteContext, query: VerdictQuery) -> Judged:
 
     Raises `UnknownNameError` for an unknown alert and `RefusedError` for one that never fired.
     """
-    shelf = shelf_of(context.predictor)
+    shelf, note = shelf_of(context.predictor), context.redact(query.note)
     with _told_as_data(), shelf.posting() as tx:
         judged = judge(
             tx, query.id, confirmed=query.verdict == "confirmed", analyst=_analyst(query.analyst, context),
-            note=query.note, now=datetime.now(UTC),
+            note=note, now=datetime.now(UTC),
         )  # fmt: skip
     with shelf.reading() as tx:
         return Judged(message=judged.message, new=judged.new, alert=_page(tx, context, judged.verdict.alert))
@@ -148,11 +148,11 @@ def silences(context: RouteContext) -> Silences:
 
 def silence(context: RouteContext, query: SilenceQuery) -> Silenced:
     """Silence alerts from now on; they are kept all the same. Raises `DataError` for what is no pattern or length."""
-    now = datetime.now(UTC)
+    now, note = datetime.now(UTC), context.redact(query.note.strip())
     with _told_as_data(), shelf_of(context.predictor).posting() as tx:
         ends = now + length_of(query.length, "length")
         analyst = _analyst(query.analyst, context)
-        row = new_silence(query.pattern, now, ends, analyst=analyst, note=query.note.strip(), kind=query.kind)
+        row = new_silence(query.pattern, now, ends, analyst=analyst, note=note, kind=query.kind)
         tx.add_silence(row)
     return silenced([row])[0]
 

@@ -68,7 +68,7 @@ class Tick(BaseModel):
 
 def echo(context: RouteContext, query: EchoQuery) -> Echo:
     name = context.predictor.vertical.name
-    words = " ".join([query.words] * query.times)
+    words = context.redact(" ".join([query.words] * query.times))
     thread = threading.current_thread().name
     return Echo(words=words, colours=query.colours, caller=context.caller, vertical=name, thread=thread)
 

@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 from tests.apps.conftest import Call
-from tests.apps.server import desk
+from tests.apps.server import desk, desk_routes
 from tests.apps.server.conftest import Process, desk_host, error_kind, run
 from tests.apps.shop import write_picture, write_sound
 from tests.core.runtime import serving
@@ -30,7 +30,8 @@ from triptych_apps.server import reviewing
 from triptych_apps.server.decision_store import FILE, DecisionStore
 from triptych_apps.server.decisions import Recorder
 from triptych_apps.server.problems import Problem
-from triptych_apps.server.redaction import redact
+from triptych_apps.server.redaction import redact, redacted
+from triptych_apps.server.service import Service
 from triptych_apps.server.stored import request_fields, request_json
 
 
@@ -161,11 +162,10 @@ def test_what_is_stored_is_what_was_answered(desk_bundle, triptych_home, monkeyp
     answer = desk.Desk.answer
     monkeypatch.setattr(desk.Desk, "answer", lambda self, r, p, c: (asked.append(r.text), answer(self, r, p, c))[1])
     predictor = load(desk_bundle, host=Host({"desk": desk, "hiding": Hiding()}, installed=False))
-    recorder = Recorder(redactor=redact)
-    text = "red for Ada, card 4111 1111 1111 1111"
-    results, names = recorder.answer(
-        predictor, [predictor.request(text=text), predictor.request(text="fail Ada red")], fallback=False, cost=None
-    )
+    recorder = Recorder()
+    asking = [predictor.request(text=text) for text in ("red for Ada, card 4111 1111 1111 1111", "fail Ada red")]
+    cleaned = [redacted(predictor, request, redact) for request in asking]
+    results, names = recorder.answer(predictor, cleaned, fallback=False, cost=None)
     recorder.close()
     assert asked == ["red for [name], card [card number]"]
     first, second = rows(triptych_home)
@@ -179,16 +179,26 @@ def test_what_is_stored_is_what_was_answered(desk_bundle, triptych_home, monkeyp
     assert b"4111" not in content
 
 
-def test_plugins_redact_where_no_decisions_are_kept_too(desk_bundle, monkeypatch):
+@pytest.mark.parametrize("keeps", [True, False])
+def test_what_must_not_be_kept_is_taken_out_whether_decisions_are_kept_or_not(
+    desk_bundle, recorder, triptych_home, monkeypatch, keeps
+):
     asked: list[str | None] = []  # a vertical may keep what it is asked
     answer = desk.Desk.answer
     monkeypatch.setattr(desk.Desk, "answer", lambda self, r, p, c: (asked.append(r.text), answer(self, r, p, c))[1])
-    host = Host({"desk": desk, "hiding": Hiding()}, installed=False)
+    monkeypatch.setattr(Service, "redactor", staticmethod(redact))
+    monkeypatch.setattr(Service, "recorder", recorder if keeps else None)
+    host = Host({"desk": desk, "routes": desk_routes, "hiding": Hiding()}, installed=False)
     with run(desk_bundle, host=host, local=True) as running, running.client() as client:
-        assert client.post("/v1/desk/answer", json={"text": "red for Ada"}).status_code == 200
+        text = "red for Ada, card 4111 1111 1111 1111"
+        assert client.post("/v1/desk/answer", json={"text": text}).status_code == 200
+        said = client.get("/v1/desk/echo", params={"words": text})  # a route has it taken out of what it keeps
+        assert said.json()["words"] == "red for [name], card [card number]"
+        assert client.get("/v1/desk/echo", params={"words": "fail Ada"}).status_code == 403
         refused = client.post("/v1/desk/answer", json={"text": "fail Ada"})
         assert (refused.status_code, error_kind(refused)) == (403, "refused")
-    assert asked == ["red for [name]"]
+    assert asked == ["red for [name], card [card number]"]
+    assert len(rows(triptych_home)) == (2 if keeps else 0)
 
 
 class Searching(Request):
@@ -328,13 +338,9 @@ def test_a_vertical_that_fails_to_judge_takes_nobodys_answer(recorder, predictor
     assert reviewing.show(name).label is None
 
 
-@pytest.mark.parametrize(
-    ("options", "said"),
-    [(("--decisions", "off", "--redact"), "keeps none"), (("--decisions", "postgresql://u:pw@h/d"), "kept in a file")],
-)
-def test_options_that_cannot_be(call: Call, desk_plugin, desk_bundle, monkeypatch, options, said):
+def test_decisions_are_kept_in_no_database_elsewhere(call: Call, desk_plugin, desk_bundle, monkeypatch):
     monkeypatch.syspath_prepend(str(desk_plugin))
-    done = call("serve", desk_bundle, "--port", "0", *options)
+    done = call("serve", desk_bundle, "--port", "0", "--decisions", "postgresql://u:pw@h/d")
     assert done.code == 2
-    assert said in done.err
+    assert "kept in a file" in done.err
     assert "pw" not in done.err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import os
 import signal
 import sqlite3
@@ -145,6 +146,15 @@ def test_the_last_opinion_on_an_answer_stands(ask, context):
     assert (said.rating, said.reason, said.note, said.intent, said.decision) == (
         "down", "wrong", "no", "refund_status", "d-1",
     )  # fmt: skip
+
+
+def test_what_must_not_be_kept_is_taken_out_of_an_opinion(ask, context):
+    answer = ask("I was charged twice", SURE)
+    longer = "a@b.c " * 166
+    cleaning = dataclasses.replace(context, redact=lambda text: text.replace("a@b.c", "[e-mail address]"))
+    for note, kept in (("write to a@b.c", "write to [e-mail address]"), (longer, ("[e-mail address] " * 166)[:1000])):
+        rate(cleaning, answer.conversation, 2, "down", note=note)
+        assert thread(context, answer.conversation)[1].feedback.note == kept
 
 
 def test_an_opinion_needs_an_answer_and_an_intent_that_exist(ask, context):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 import signal
@@ -226,6 +227,14 @@ def test_who_judges_with_a_key_is_named_with_it(context: RouteContext, room: New
         == "Ann (k-7)"
     )
     assert verdict(named, VerdictQuery(id=name, verdict="dismissed")).alert.verdicts[-1].analyst == "k-7"
+
+
+def test_what_must_not_be_kept_is_taken_out_of_notes(context: RouteContext, room: Newsroom):
+    cleaning = dataclasses.replace(context, redact=lambda text: text.replace("Ada", "[name]"))
+    name = fired(context).id
+    judged = verdict(cleaning, VerdictQuery(id=name, verdict="dismissed", note="Ada said so"))
+    assert judged.alert.verdicts[-1].note == "[name] said so"
+    assert silence(cleaning, SilenceQuery(pattern="TVNA", length="1d", note="ask Ada")).note == "ask [name]"
 
 
 def test_what_cannot_be_judged_or_silenced_is_refused(context: RouteContext, store: Store):
