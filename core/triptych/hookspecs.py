@@ -84,7 +84,8 @@ def triptych_redact(vertical: str, request: Request) -> Request | None:
 
     Called for every request, plugin after plugin, and before `triptych_before_answer`. What it returns is what is
     answered and what is stored, so that a kept decision can be answered again. Return None to leave the request. An
-    exception refuses it, for what could not be cleaned must not be stored.
+    exception refuses it, for what could not be cleaned must not be stored. Notes that come over HTTP with feedback or a
+    verdict are cleaned by it too, as the text of a request whose other fields have their defaults, or are missing.
 
         return request.model_copy(update={"text": without_names(request.text)}) if request.text else None
     """

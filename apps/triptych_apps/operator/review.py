@@ -103,9 +103,15 @@ def media(context: ServerContext, query: File) -> Media:
 
 
 def verdict(context: ServerContext, query: Said) -> reviewing.Given:
-    """Write down what a reviewer says, in the name of the key. Raises `UnknownNameError` and `DataError`."""
+    """Write down what a reviewer says, in the name of the key.
+
+    Raises `UnknownNameError`, also for a decision of a vertical that is not served, `DataError`, and `RefusedError` for
+    words that cannot be redacted.
+    """
     path = _kept(context, query.id)
-    return reviewing.verdict(query.id, query.verdict, by=context.caller, label=query.label, note=query.note, path=path)
+    service = service_of(context, reviewing.show(query.id, path=path).vertical)
+    label, note = (service.without_secrets(text or "") for text in (query.label, query.note))
+    return reviewing.verdict(query.id, query.verdict, by=context.caller, label=label or None, note=note, path=path)
 
 
 def _path(context: ServerContext) -> Path | None:

@@ -25,7 +25,6 @@ from triptych_apps.server.parsing import check_numbers
 from triptych_apps.server.problems import ErrorBody, Problem, is_own, problem_of
 from triptych_apps.server.query import Query
 from triptych_apps.server.reading import invalid, read_object
-from triptych_apps.server.redaction import redacted_text
 from triptych_apps.server.streams import MEDIA_TYPE, Streams
 
 if TYPE_CHECKING:
@@ -125,8 +124,7 @@ class PluginRoutes:
             if service is None:
                 return own.ServerContext(site, caller, stopping, loop)
             assert service.predictor is not None
-            predictor, redactor = service.predictor, service.redactor
-            return RouteContext(predictor, caller, stopping, lambda text: redacted_text(predictor, text, redactor))
+            return RouteContext(service.predictor, caller, stopping, service.without_secrets)
 
         if function.streams:
             return await self._streams.of(lambda stopping: function.call(context(stopping), *arguments))

@@ -1,4 +1,4 @@
-"""Card numbers, e-mail addresses, phone numbers and IBANs out of the text of a request; the redactor of `--redact`.
+"""Card numbers, e-mail addresses, phone numbers and IBANs out of texts; the redactor of `--redact`.
 
 Card numbers are those that Luhn's check holds for (ISO/IEC 7812-1), IBANs those that ISO 7064's mod 97 holds for. What
 is a phone number is a guess: it begins with + or 00, with a 0 or a bracket, or is written as 415-555-2671. Names and
@@ -49,7 +49,9 @@ def redacted(predictor: Predictor, request: Request, redactor: Redactor | None =
 
 
 def redacted_text(predictor: Predictor, text: str, redactor: Redactor | None = None) -> str:
-    """A text beside requests, such as a note, as if it were the text of one. Raises `RefusedError`."""
+    """The same for a note or the like: as the text of a request without other fields. Raises `RefusedError`."""
+    if not text:
+        return text
     request = redacted(predictor, predictor.vertical.request_type.model_construct(text=text), redactor)
     if isinstance(request, RefusedError):
         raise request

@@ -14,6 +14,7 @@ from triptych.vertical import Request, Vertical
 from triptych_apps.server.cache import Cache, content_key, content_keys
 from triptych_apps.server.logs import log
 from triptych_apps.server.problems import Problem
+from triptych_apps.server.redaction import Redactor, redacted_text
 from triptych_apps.server.release import Answered, Release, settled
 from triptych_apps.server.release_following import Follower
 from triptych_apps.server.settings import Settings
@@ -21,7 +22,6 @@ from triptych_apps.server.shapes import Shape, shape_of
 
 if TYPE_CHECKING:
     from triptych_apps.server.decisions import Recorder
-    from triptych_apps.server.redaction import Redactor
 
 __all__ = ["Answered", "Service"]
 _HOOKS = {"triptych_before_answer", "triptych_after_answer"}
@@ -140,6 +140,12 @@ class Service:
         """Raises `Problem` while the bundle is being opened."""
         if self.release is None:
             raise Problem(503, f"{self.name} is starting", kind="starting", retry_after=2)
+
+    def without_secrets(self, text: str) -> str:
+        """A note or the like without what must not be kept. Raises `Problem` and `RefusedError`."""
+        self.check_open()
+        assert self.predictor is not None
+        return redacted_text(self.predictor, text, self.redactor)
 
     def serve(self, release: Release) -> None:
         """Let a release that is loaded answer from now on."""

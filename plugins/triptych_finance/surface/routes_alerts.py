@@ -182,7 +182,7 @@ def _entity(given: str | None, gazetteer: Gazetteer) -> str | None:
 
 def _analyst(given: str, context: RouteContext) -> str:
     """Who says so: with keys, the key is named beside whatever name is given."""
-    given = " ".join(given.split())
+    given = context.redact(" ".join(given.split()))
     if not given or given == context.caller:
         return context.caller
     return given if context.caller == "local" else f"{given} ({context.caller})"

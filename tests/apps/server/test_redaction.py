@@ -1,15 +1,22 @@
-"""What `--redact` finds, whatever stands around it, and what it leaves alone."""
+"""What `--redact` finds, whatever stands around it, what it leaves alone, and that nothing of it reaches a file."""
 
 from __future__ import annotations
 
+import signal
 import string
+from collections.abc import Callable
+from pathlib import Path
 
+import httpx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.apps.server.conftest import Process
+from triptych.errors import RefusedError
+from triptych.predictor import Predictor
 from triptych.vertical import Request
-from triptych_apps.server.redaction import CARD, EMAIL, IBAN, PHONE, luhn, mod_97, redact, redact_text
+from triptych_apps.server.redaction import CARD, EMAIL, IBAN, PHONE, luhn, mod_97, redact, redact_text, redacted_text
 
 # words that are no part of what is looked for, with blanks around
 AROUND = st.lists(st.sampled_from(["my", "card", "is", "naïve,", "账户:", "(see", "below)", "thanks!"]), max_size=4)
@@ -102,3 +109,36 @@ def test_of_a_request_only_the_text_is_changed():
     plain = Request(text="nothing here")
     assert redact(plain) is plain
     assert redact(Request(image=b"x")).text is None
+
+
+@pytest.mark.parametrize("options", [(), ("--decisions", "off")])
+def test_what_must_not_be_kept_is_in_no_file(
+    start: Callable[..., Process], customer_service: Path, triptych_home: Path, options: tuple[str, ...]
+):
+    process = start("--redact", *options, bundle=customer_service)
+    with httpx.Client(base_url=process.ready(), timeout=60) as client:
+        asking = {"text": "my card is 4111 1111 1111 1111", "conversation": "c-1"}
+        answered = client.post("/v1/customer-service/answer", json=asking)
+        opinion = {"number": answered.json()["number"], "rating": "down", "note": "write to ada@example.org"}
+        said = client.post("/v1/customer-service/conversations/c-1/feedback", json=opinion)
+        assert said.status_code == 200
+        turn, told = client.get("/v1/customer-service/conversations/c-1").json()["turns"]
+        assert (turn["turn"]["text"], told["feedback"]["note"]) == (f"my card is {CARD}", f"write to {EMAIL}")
+        if not options:
+            verdict = {"verdict": "label", "label": "ada@example.org", "note": "card 4111 1111 1111 1111"}
+            path = f"/v1/_server/decisions/{answered.headers['triptych-decision']}/verdict"
+            assert client.post(path, json=verdict).status_code == 200
+    process.process.send_signal(signal.SIGTERM)
+    assert process.end() == 0
+    files = [file.read_bytes() for file in triptych_home.rglob("*") if file.is_file()]
+    assert files
+    assert not any(secret in content for content in files for secret in (b"4111", b"ada@example"))
+
+
+def test_an_empty_note_needs_no_redactor(predictor: Predictor):
+    def broken(request: Request) -> Request:
+        raise RuntimeError
+
+    assert redacted_text(predictor, "", broken) == ""
+    with pytest.raises(RefusedError, match="could not be redacted"):
+        redacted_text(predictor, "a note", broken)

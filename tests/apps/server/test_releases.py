@@ -26,9 +26,10 @@ from triptych.bundle.plan import PLAN
 from triptych.bundle.reader import current_version, version_ids
 from triptych.errors import BudgetError, BundleError, ConfigError, UnknownNameError
 from triptych.runtime.open import variant_path
+from triptych_apps.server.redaction import redact
 from triptych_apps.server.release import Release
 from triptych_apps.server.releasing import change, decide, followed, releases
-from triptych_apps.server.service import lot
+from triptych_apps.server.service import Service, lot
 
 COLOURS = ("red", "green", "blue")
 
@@ -207,9 +208,12 @@ def test_a_shadow_is_compared_and_writes_nothing(
     bundle: tuple[Path, str, str], triptych_home: Path, monkeypatch: pytest.MonkeyPatch
 ):
     answer = desk.Desk.answer
+    asked: list[str | None] = []
+    monkeypatch.setattr(Service, "redactor", staticmethod(redact))
 
     def keeping(self: desk.Desk, request: desk.DeskRequest, prediction: Any, context: Any) -> Any:
         """The worst of verticals: it writes whether it is replayed or not."""
+        asked.append(request.text)
         context.state.mkdir(parents=True, exist_ok=True)
         with (context.state / "kept").open("a") as file:
             file.write(f"{request.text}\n")
@@ -223,7 +227,9 @@ def test_a_shadow_is_compared_and_writes_nothing(
         follower = running.site.services[0]._follower
         wait(lambda: follower._shadow is not None)
         for turn in range(6):
-            assert client.post("/v1/desk/answer", json={"text": f"red {turn}"}).headers["triptych-release"] == old
+            assert (
+                client.post("/v1/desk/answer", json={"text": f"red a@b.org {turn}"}).headers["triptych-release"] == old
+            )
 
         def compared() -> Any:
             return next(v.shadowed for v in releases(output).versions if v.version == new)
@@ -233,7 +239,11 @@ def test_a_shadow_is_compared_and_writes_nothing(
     assert found.answers > 0
     assert (found.agreement, found.failed) == (1.0, 0)
     assert found.shadow_per_million == pytest.approx(2.0)
-    assert (triptych_home / "state" / "desk" / "kept").read_text().split("\n") == [f"red {n}" for n in range(6)] + [""]
+    assert (triptych_home / "state" / "desk" / "kept").read_text().split("\n") == [
+        *(f"red [e-mail address] {n}" for n in range(6)), "",
+    ]  # fmt: skip
+    assert len(asked) == 6 + found.answers
+    assert not any("a@b.org" in str(text) for text in asked)
 
 
 def test_a_killed_server_begins_where_the_last_decision_left_it(
