@@ -1,6 +1,7 @@
 // The list of one's own conversations, and one of them as text.
 
-import { API, ago, api, el } from "/pages/_shared/site.js";
+import { live } from "/pages/_shared/live.js";
+import { API, ago, el } from "/pages/_shared/site.js";
 import * as mine from "./mine.js";
 import { STATUS } from "./words.js";
 
@@ -12,7 +13,7 @@ let asked = 0; // how often the list was
 export async function showList(current, open) {
   const own = (asked += 1);
   const ids = mine.ids();
-  const lines = ids.length ? (await api(`${API}/conversations`, { query: { ids: ids.join(",") } })).conversations : [];
+  const lines = ids.length ? (await live(`${API}/conversations`, { query: { ids: ids.join(",") } })).conversations : [];
   if (own !== asked) return null;
   for (const id of ids) if (!lines.some((line) => line.id === id)) mine.forget(id); // erased elsewhere
   find("conversations").replaceChildren(...lines.map((line) => entry(line, line.id === current, open)));
