@@ -110,8 +110,8 @@ def verdict(context: ServerContext, query: Said) -> reviewing.Given:
     """
     path = _kept(context, query.id)
     service = service_of(context, reviewing.show(query.id, path=path).vertical)
-    label, note = (service.without_secrets(text or "") for text in (query.label, query.note))
-    return reviewing.verdict(query.id, query.verdict, by=context.caller, label=label or None, note=note, path=path)
+    label, note = query.label and service.redact(query.label), service.redact(query.note)
+    return reviewing.verdict(query.id, query.verdict, by=context.caller, label=label, note=note, path=path)
 
 
 def _path(context: ServerContext) -> Path | None:

@@ -26,7 +26,6 @@ from triptych.vertical import Request, Response
 from triptych_apps.server.decision_store import DecisionStore, NewBatch, new_batch
 from triptych_apps.server.logs import describe, log
 from triptych_apps.server.problems import Problem
-from triptych_apps.server.redaction import answer_clean
 from triptych_apps.server.stored import request_json
 
 SCORES_KEPT = 5  # labels, the most probable ones
@@ -63,41 +62,20 @@ class Recorder:
         with self._lock:
             self.store.close()
 
-    def answer(
-        self,
-        predictor: Predictor,
-        requests: Sequence[Request | RefusedError],
-        *,
-        fallback: bool,
-        cost: float | None,
-        traces: Sequence[Trace] | None = None,
-    ) -> tuple[list[Response | Exception], list[str | None]]:
-        """Answer and record what `redacted` gave; results and ids in the order of the requests.
-
-        `traces`, one for each request, are new ones that are filled. A request that could not be redacted has its error
-        as its result. Raises `Problem` (503) where the answers cannot be written down: they must not be
-        told then.
-        """
-        traces = [Trace() for _ in requests] if traces is None else traces
-        results = answer_clean(predictor, requests, traces)
-        clean = [request if isinstance(request, Request) else None for request in requests]
-        ids = self.record(predictor, clean, results, fallback=fallback, cost=cost, traces=traces)
-        return results, ids
-
     def record(
         self,
         predictor: Predictor,
-        requests: Sequence[Request | None],
+        requests: Sequence[Request | RefusedError],
         results: Sequence[Response | Exception],
+        traces: Sequence[Trace],
         *,
         fallback: bool,
         cost: float | None,
-        traces: Sequence[Trace] | None = None,
     ) -> list[str | None]:
         """Ids, one for each result; the batch is committed when it returns. `cost` is of one answer.
 
-        None stands for a request that must not be kept. Without `traces`, answers that rest on state cannot be given
-        again. Raises `Problem` (503) where nothing could be written.
+        Requests are as `redacted` gave them: of one that could not be redacted, nothing is kept but that. Raises
+        `Problem` (503) where nothing could be written: the answers must not be told then.
         """
         if not results:
             return []
@@ -108,10 +86,10 @@ class Recorder:
             made = _Row(predictor, batch, len(results), release, fallback, cost)
             blobs: list[tuple[int, str, bytes]] = []
             rows = []
-            for place, (request, result) in enumerate(zip(requests, results, strict=True)):
-                text, media = (None, {}) if request is None else request_json(request)
+            for place, (request, result, trace) in enumerate(zip(requests, results, traces, strict=True)):
+                text, media = request_json(request) if isinstance(request, Request) else (None, {})
                 blobs += [(place, digest, content) for digest, content in media.items()]
-                rows.append(made.of(place, text, result, None if traces is None else traces[place]))
+                rows.append(made.of(place, text, result, trace))
             with self._lock:
                 self.store.add(NewBatch(rows, blobs))
         except Exception as error:
@@ -164,10 +142,9 @@ class _Row:
         self._classes = task.kind == "classification"
         self._batch, self._size, self._release, self._fallback, self._cost = batch, size, release, fallback, cost
 
-    def of(self, place: int, request: str | None, result: Response | Exception, trace: Trace | None) -> tuple[Any, ...]:
+    def of(self, place: int, request: str | None, result: Response | Exception, trace: Trace) -> tuple[Any, ...]:
         """The values of `DECISION`."""
-        said = None if trace is None else trace.prediction
-        recalled = None if trace is None else to_json(trace.recalled).decode()
+        said, recalled = trace.prediction, to_json(trace.recalled).decode()
         about = (self._batch, place, self._size, self._release, int(self._fallback), self._cost)
         lot = random.random()
         in_scope = None if said is None or not self._classes else int(said.in_scope)

@@ -124,7 +124,7 @@ class PluginRoutes:
             if service is None:
                 return own.ServerContext(site, caller, stopping, loop)
             assert service.predictor is not None
-            return RouteContext(service.predictor, caller, stopping, service.without_secrets)
+            return RouteContext(service.predictor, caller, stopping, service.redact)
 
         if function.streams:
             return await self._streams.of(lambda stopping: function.call(context(stopping), *arguments))

@@ -160,12 +160,11 @@ class Release:
         price = self.prices.get(predictor.session.variant)
         cost = None if price is None else price / 1e6
         traces = [Trace() for _ in requests]
-        decisions: list[str | None]
         clean = [redacted(predictor, request, self.redactor) for request in requests]
-        if self.recorder is None:
-            results, decisions = answer_clean(predictor, clean, traces), [None] * len(requests)
-        else:
-            results, decisions = self.recorder.answer(predictor, clean, fallback=fallback, cost=cost, traces=traces)
+        results = answer_clean(predictor, clean, traces)
+        decisions: list[str | None] = [None] * len(requests)
+        if self.recorder is not None:
+            decisions = self.recorder.record(predictor, clean, results, traces, fallback=fallback, cost=cost)
         seconds = time.perf_counter() - started
         told = _Told(self.version, cost, fallback, seconds / len(requests))
         found = [told.of(*row) for row in zip(results, decisions, traces, strict=True)]

@@ -141,7 +141,7 @@ class Service:
         if self.release is None:
             raise Problem(503, f"{self.name} is starting", kind="starting", retry_after=2)
 
-    def without_secrets(self, text: str) -> str:
+    def redact(self, text: str) -> str:
         """A note or the like without what must not be kept. Raises `Problem` and `RefusedError`."""
         self.check_open()
         assert self.predictor is not None

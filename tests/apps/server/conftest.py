@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,8 +24,10 @@ from triptych.bundle import BundleWriter, Manifest
 from triptych.host import Host
 from triptych.predictor import Predictor, load
 from triptych.runtime.open import variant_path
+from triptych.trace import Trace
 from triptych_apps.server.decisions import Recorder
 from triptych_apps.server.launch import _listen, _Server
+from triptych_apps.server.redaction import answer_clean
 from triptych_apps.server.service import Service
 from triptych_apps.server.settings import Settings
 from triptych_apps.server.site import Site
@@ -86,6 +88,15 @@ def recorder(triptych_home: Path) -> Iterator[Recorder]:
     made = Recorder()
     yield made
     made.close()
+
+
+def keep(
+    recorder: Recorder, predictor: Predictor, requests: Sequence[Any], cost: float | None = None
+) -> tuple[list[Any], list[str | None]]:
+    """Answer what was redacted and write it down, as a release does it: results and ids."""
+    traces = [Trace() for _ in requests]
+    results = answer_clean(predictor, requests, traces)
+    return results, recorder.record(predictor, requests, results, traces, fallback=False, cost=cost)
 
 
 @dataclass

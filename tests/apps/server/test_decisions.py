@@ -18,7 +18,7 @@ import pytest
 
 from tests.apps.conftest import Call
 from tests.apps.server import desk, desk_routes
-from tests.apps.server.conftest import Process, desk_host, error_kind, run
+from tests.apps.server.conftest import Process, desk_host, error_kind, keep, run
 from tests.apps.shop import write_picture, write_sound
 from tests.core.runtime import serving
 from triptych.errors import DataError, MissingError, UnknownNameError
@@ -49,7 +49,7 @@ def replay(call: Call, desk_plugin: Path, monkeypatch: pytest.MonkeyPatch) -> Ca
 
 def answers(recorder: Recorder, predictor: Predictor, *requests: dict[str, Any]) -> tuple[list[Any], list[str]]:
     made = [predictor.request(**fields) for fields in requests]
-    results, names = recorder.answer(predictor, made, fallback=False, cost=2e-6)
+    results, names = keep(recorder, predictor, made, cost=2e-6)
     return results, [name for name in names if name is not None]
 
 
@@ -165,7 +165,7 @@ def test_what_is_stored_is_what_was_answered(desk_bundle, triptych_home, monkeyp
     recorder = Recorder()
     asking = [predictor.request(text=text) for text in ("red for Ada, card 4111 1111 1111 1111", "fail Ada red")]
     cleaned = [redacted(predictor, request, redact) for request in asking]
-    results, names = recorder.answer(predictor, cleaned, fallback=False, cost=None)
+    results, names = keep(recorder, predictor, cleaned)
     recorder.close()
     assert asked == ["red for [name], card [card number]"]
     first, second = rows(triptych_home)

@@ -227,9 +227,8 @@ def test_a_shadow_is_compared_and_writes_nothing(
         follower = running.site.services[0]._follower
         wait(lambda: follower._shadow is not None)
         for turn in range(6):
-            assert (
-                client.post("/v1/desk/answer", json={"text": f"red a@b.org {turn}"}).headers["triptych-release"] == old
-            )
+            response = client.post("/v1/desk/answer", json={"text": f"red a@b.org {turn}"})
+            assert response.headers["triptych-release"] == old
 
         def compared() -> Any:
             return next(v.shadowed for v in releases(output).versions if v.version == new)

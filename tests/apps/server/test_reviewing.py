@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.apps.conftest import Call
+from tests.apps.server.conftest import keep
 from tests.apps.shop import WORDS, write_picture, write_table
 from tests.core.runtime import serving
 from tests.core.runtime.bundles import write_exported
@@ -32,7 +33,7 @@ from triptych_apps.server.ranking import Candidate
 
 def answers(recorder: Recorder, predictor: Predictor, *requests: dict[str, Any]) -> list[str]:
     made = [predictor.request(**fields) for fields in requests]
-    return [str(name) for name in recorder.answer(predictor, made, fallback=False, cost=None)[1]]
+    return [str(name) for name in keep(recorder, predictor, made)[1]]
 
 
 def candidate(name: str, confidence: float, **changes: Any) -> Candidate:
@@ -253,7 +254,7 @@ def test_verdicts_reach_the_next_training(call: Call, tmp_path):
     texts = [f"a soft mauve curtain {n}" for n in range(12)]
     recorder = Recorder()
     requests = [first.request(text=text) for text in texts] + [first.request(text="and this", image=picture)]
-    names = [str(name) for name in recorder.answer(first, requests, fallback=False, cost=None)[1]]
+    names = [str(name) for name in keep(recorder, first, requests)[1]]
     recorder.close()
     assert call("train", "shop", "--data", data, "--verdicts", *settings).code == 3  # nothing was reviewed yet
     for name in names[:12]:

@@ -18,12 +18,13 @@ function release() {
   if (last) setTimeout(last.end);
 }
 
-const listen = (names, act) => names.forEach((name) => addEventListener(name, act, { capture: true }));
-listen(["pointerdown"], (event) => event.button === 0 && press());
-listen(["keydown"], (event) => event.key === " " && press());
-listen(["keyup"], release); // of any key: that of the space bar goes to the list that it has opened
-listen(["pointerup", "pointercancel"], release);
-listen(["pointermove"], (event) => event.buttons === 0 && release()); // it was let go where the page does not hear of it
+const listen = (name, act) => addEventListener(name, act, { capture: true });
+listen("pointerdown", (event) => event.button === 0 && press());
+listen("keydown", (event) => event.key === " " && press());
+listen("keyup", release); // of any key: that of the space bar goes to the list that it has opened
+listen("pointerup", release);
+listen("pointercancel", release);
+listen("pointermove", (event) => event.buttons === 0 && release()); // it was let go where the page does not hear of it
 addEventListener("blur", release); // of the window: without capture, none of an element comes here
 
 /** As `api`, for what is drawn without being asked for: given when nobody is in the middle of a click. */
